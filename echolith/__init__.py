@@ -1,0 +1,38 @@
+"""echolith: known truth in, measurement out, truth back, and the distance between the two.
+
+The names below are loaded when first used, so that importing the package stays light.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from echolith.dataset import load as load
+    from echolith.dataset import load_truth as load_truth
+    from echolith.dataset import save as save
+    from echolith.validation.catalogue import scenario as scenario
+    from echolith.validation.catalogue import scenarios as scenarios
+    from echolith.validation.round_trip import round_trip as round_trip
+
+_HOMES = {
+    "load": "echolith.dataset",
+    "load_truth": "echolith.dataset",
+    "round_trip": "echolith.validation.round_trip",
+    "save": "echolith.dataset",
+    "scenario": "echolith.validation.catalogue",
+    "scenarios": "echolith.validation.catalogue",
+}
+
+__all__ = ["__version__", "load", "load_truth", "round_trip", "save", "scenario", "scenarios"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'echolith' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,1 @@
+"""Simulators: the deterministic mean first, counting noise second."""

@@ -1,0 +1,1 @@
+"""Scenarios, scores, round trips and reports: where truth and estimate meet."""
