@@ -1,0 +1,321 @@
+"""The command line: ``echolith list | describe | run | export | demo``.
+
+Exit codes: 0 done, 1 the run finished but a case failed, 2 bad input, 130 interrupted. With
+``--json`` one object goes to standard output and nothing else does.
+"""
+
+import json
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from echolith import __version__
+from echolith.errors import BadInputError, BadInputWarning
+from echolith.progress import Progress, show_progress
+
+if TYPE_CHECKING:
+    from echolith.validation.run import Run
+    from echolith.validation.scenario import Scenario
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Known truth in, measurement out, truth back, and the distance between the two.",
+)
+
+ScenarioName = Annotated[str, typer.Argument(help="Name of a scenario; see 'echolith list'.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, nothing else.")]
+Seed = Annotated[int, typer.Option(min=0, help="The one seed of the run.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change a setting: name=value, e.g. beam.energy=80e3; repeatable."),
+]
+Config = Annotated[Path | None, typer.Option(help="YAML or JSON file of settings.")]
+Structure = Annotated[
+    Path | None, typer.Option(help="Crystal to use instead: CIF, POSCAR or extended XYZ.")
+]
+NoiseFree = Annotated[bool, typer.Option("--noise-free", help="Switch counting noise off.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse what would only be warned of.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for results.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Threads; all processors by default.")]
+
+
+class VaryOption(str, Enum):
+    """What changes from seed to seed."""
+
+    NOISE = "noise"
+    SPECIMEN = "specimen"
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"echolith {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[  # noqa: ARG001  (handled by its callback)
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command("list")
+def list_scenarios(as_json: Json = False) -> None:
+    """List the scenarios."""
+    from echolith.validation.catalogue import scenarios
+
+    summaries = {name: entry.summary for name, entry in scenarios().items()}
+    if as_json:
+        _print_json({"scenarios": summaries})
+        return
+    for name, summary in summaries.items():
+        typer.echo(f"{name}  {summary}")
+
+
+@app.command()
+def describe(
+    scenario: ScenarioName,
+    as_json: Json = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema.")] = False,
+) -> None:
+    """Show the settings of a scenario: names, units, defaults."""
+    from echolith.validation.catalogue import entry
+    from echolith.validation.describe import describe_settings
+
+    chosen = entry(scenario)
+    if schema:
+        _print_json(chosen.settings.model_json_schema())
+        return
+    rows = describe_settings(chosen.settings)
+    if as_json:
+        _print_json({"scenario": scenario, "summary": chosen.summary, "settings": rows})
+        return
+    typer.echo(chosen.summary)
+    width = max(len(row["name"]) for row in rows)
+    for row in rows:
+        choices = f"  one of {', '.join(row['choices'])}" if row["choices"] else ""
+        typer.echo(f"  {row['name']:<{width}}  {row['default']} {row['unit'] or ''}{choices}")
+
+
+@app.command()
+def run(
+    scenario: Annotated[str, typer.Argument(help="Name of a scenario.")] = "li-rich-oxide",
+    seed: Seed = 0,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Run this many seeds and print statistics.")
+    ] = None,
+    vary: Annotated[VaryOption, typer.Option(help="What changes with the seed.")] = VaryOption.NOISE,
+    settings: Set = None,
+    config: Config = None,
+    structure: Structure = None,
+    measurement: Annotated[
+        Path | None, typer.Option(help="Invert this recorded measurement instead of simulating.")
+    ] = None,
+    noise_free: NoiseFree = False,
+    out: Out = None,
+    workers: Workers = None,
+    strict: Strict = False,
+    as_json: Json = False,
+) -> None:
+    """Simulate, invert and score; or invert a recorded measurement."""
+    chosen = _scenario(scenario, settings, config, structure)
+    with _session(strict=strict, workers=workers) as progress:
+        if measurement is not None:
+            result = _invert(chosen, measurement, progress)
+            summary, failed = result.summary, False
+        elif seeds is not None:
+            summary, result, failed = _run_seeds(
+                chosen, range(seed, seed + seeds), vary, noise_free, out, progress
+            )
+        else:
+            from echolith.validation.run import run_once
+
+            result = run_once(
+                chosen, seed=seed, noise_free=noise_free, announce=progress.announce
+            )
+            summary, failed = result.summary, False
+        written = _report(chosen, result, summary, out) if out is not None and result else None
+    _show(summary, as_json=as_json)
+    if written is not None:
+        typer.echo(f"report: {written}", err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    scenario: ScenarioName,
+    out: Annotated[Path, typer.Option(help="Folder to write to.")],
+    seed: Seed = 0,
+    settings: Set = None,
+    config: Config = None,
+    structure: Structure = None,
+    noise_free: NoiseFree = False,
+    workers: Workers = None,
+    strict: Strict = False,
+    as_json: Json = False,
+) -> None:
+    """Write one simulated case: measurement.h5, truth.h5 (linked by hash), specimen, settings."""
+    from echolith.validation.export import export_case
+
+    chosen = _scenario(scenario, settings, config, structure)
+    with _session(strict=strict, workers=workers) as progress:
+        files = export_case(
+            chosen, out, seed=seed, noise_free=noise_free, progress=progress.update,
+            announce=progress.announce,
+        )
+    names = {kind: str(path) for kind, path in files.items()}
+    if as_json:
+        _print_json({"scenario": scenario, "seed": seed, "files": names})
+        return
+    for kind, name in names.items():
+        typer.echo(f"{kind}: {name}")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("out/demo"),
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Run the main job end to end and write a report to look at."""
+    from echolith.validation.run import run_once
+
+    chosen = _scenario("li-rich-oxide", None, None, None)
+    with _session(strict=False, workers=workers) as progress:
+        result = run_once(chosen, seed=7, announce=progress.announce)
+        progress.announce("report")
+        written = _report(chosen, result, result.summary, out)
+    _show(result.summary, as_json=as_json)
+    typer.echo(f"report: {written}", err=True)
+
+
+def _scenario(
+    name: str, settings: list[str] | None, config: Path | None, structure: Path | None
+) -> "Scenario":
+    from echolith.validation.catalogue import scenario
+    from echolith.validation.settings import merge, parse_assignments, read_settings_file
+
+    overrides = read_settings_file(config) if config else {}
+    overrides = merge(overrides, parse_assignments(settings or []))
+    if structure is not None:
+        overrides["structure"] = structure
+    return scenario(name, **overrides)
+
+
+def _invert(chosen: "Scenario", path: Path, progress: Progress) -> "Run":
+    from echolith.forward.importers import read_measurement
+    from echolith.validation.run import invert
+
+    return invert(chosen, read_measurement(path), announce=progress.announce)
+
+
+def _run_seeds(
+    chosen: "Scenario",
+    seeds: range,
+    vary: VaryOption,
+    noise_free: bool,
+    out: Path | None,
+    progress: Progress,
+) -> tuple[dict[str, Any], "Run | None", bool]:
+    from echolith.validation.round_trip import Vary, round_trip
+
+    outcome = round_trip(
+        chosen,
+        seeds=seeds,
+        vary=Vary(vary.value),
+        noise_free=noise_free,
+        store=out / "cases" if out is not None else None,
+        announce=progress.announce,
+    )
+    return outcome.summary, outcome.first, bool(outcome.failures)
+
+
+def _report(
+    chosen: "Scenario", result: "Run", summary: dict[str, Any], out: Path
+) -> Path:
+    from echolith.validation.report import ReportContent, write_report
+
+    content = ReportContent(
+        title=f"{chosen.name}: round trip",
+        scenario=chosen.name,
+        settings=summary["settings"],
+        summary=summary,
+        measurement=result.measurement,
+        estimate=result.estimate,
+        truth=result.truth,
+        notes=list(chosen.notes),
+    )
+    return write_report(content, out)
+
+
+@contextmanager
+def _session(*, strict: bool, workers: int | None) -> Iterator[Progress]:
+    """Progress on standard error, warnings as one line each (errors when strict), threads."""
+    import dask
+
+    def one_line(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        if issubclass(category, BadInputWarning):
+            print(f"warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings(), dask.config.set(num_workers=workers):
+        warnings.simplefilter("error" if strict else "always", BadInputWarning)
+        warnings.showwarning = one_line
+        with show_progress(sys.stderr) as progress:
+            yield progress
+
+
+def _show(summary: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        _print_json(summary)
+        return
+    from echolith.validation.tables import summary_table
+
+    typer.echo(summary_table(summary))
+
+
+def _print_json(content: dict[str, Any]) -> None:
+    typer.echo(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def main() -> None:
+    """Run the command line; every expected failure is one message and an exit code."""
+    import click
+
+    try:
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except (BadInputError, BadInputWarning) as error:
+        _fail(str(error))
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.exceptions.Abort:
+        _interrupted()
+    except KeyboardInterrupt:
+        _interrupted()
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        _fail(f"{error.strerror or error}{where}; check the path, the rights and the space left")
+
+
+def _fail(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _interrupted() -> None:
+    print("interrupted", file=sys.stderr)
+    sys.exit(130)

@@ -1,0 +1,189 @@
+"""Run one case of a scenario, or invert a recorded measurement, and sum it up for machines."""
+
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from echolith.protocols import Solver
+from echolith.validation.scenario import Scenario
+
+VERSIONS_OF = ("echolith", "abtem", "ase", "numpy", "scipy", "xarray")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One case: what was measured, estimated and true, and the summary for machines."""
+
+    measurement: xr.Dataset
+    estimate: xr.Dataset
+    truth: xr.Dataset | None
+    summary: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stages:
+    """Times each stage and says which one begins."""
+
+    announce: Callable[[str], None] = lambda _name: None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time one stage under its name."""
+        self.announce(name)
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def run_once(
+    scenario: Scenario,
+    *,
+    seed: int = 0,
+    solver: Solver | None = None,
+    noise_free: bool = False,
+    announce: Callable[[str], None] = lambda _name: None,
+) -> Run:
+    """Simulate, invert and score one case.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    seed : int
+        The one seed of the case.
+    solver : callable, optional
+        Measurement to estimate; the scenario's reference solver by default.
+    noise_free : bool
+        Leave counting noise out.
+    announce : callable
+        Told the name of each stage as it begins.
+
+    Returns
+    -------
+    Run
+    """
+    stages = Stages(announce=announce)
+    with stages.stage("build"):
+        specimen = scenario.build(seed)
+        truth = scenario.truth(specimen)
+    with stages.stage("simulate"):
+        mean = scenario.forward(specimen).compute()
+    return run_on_mean(
+        scenario, mean, truth, seed=seed, solver=solver, noise_free=noise_free, stages=stages
+    )
+
+
+def run_on_mean(
+    scenario: Scenario,
+    mean: xr.Dataset,
+    truth: xr.Dataset,
+    *,
+    seed: int,
+    stages: Stages,
+    solver: Solver | None = None,
+    noise_free: bool = False,
+) -> Run:
+    """Draw counts from a kept mean, invert and score (arguments as for `run_once`)."""
+    with stages.stage("count"):
+        measurement = mean if noise_free else scenario.noise.sample(mean, seed=seed).compute()
+    with stages.stage("solve"):
+        estimate = (solver or scenario.solver)(measurement)
+    with stages.stage("score"):
+        scores = scenario.score(estimate, truth)
+    summary = {
+        "scenario": scenario.name,
+        "settings": scenario.settings.model_dump(mode="json"),
+        "seed": seed,
+        "noise_free": noise_free,
+        "quantities": quantities(scenario.quantities, estimate, truth),
+        "scores": {name: {"value": plain(s.value), "unit": s.unit} for name, s in scores.items()},
+        **circumstances(stages),
+    }
+    return Run(measurement=measurement, estimate=estimate, truth=truth, summary=summary)
+
+
+def invert(
+    scenario: Scenario,
+    measurement: xr.Dataset,
+    *,
+    solver: Solver | None = None,
+    announce: Callable[[str], None] = lambda _name: None,
+) -> Run:
+    """Invert a recorded measurement: no truth, so no scores."""
+    stages = Stages(announce=announce)
+    with stages.stage("solve"):
+        estimate = (solver or scenario.solver)(measurement)
+    summary = {
+        "scenario": scenario.name,
+        "settings": scenario.settings.model_dump(mode="json"),
+        "seed": None,
+        "quantities": quantities(scenario.quantities, estimate, None),
+        "scores": {},
+        **circumstances(stages),
+    }
+    return Run(measurement=measurement, estimate=estimate, truth=None, summary=summary)
+
+
+def quantities(
+    names: tuple[str, ...], estimate: xr.Dataset, truth: xr.Dataset | None
+) -> dict[str, dict[str, Any]]:
+    """Return truth, estimate, standard error and unit of each scalar quantity, by name."""
+    return {
+        name: {
+            "truth": scalar(truth, name),
+            "estimate": scalar(estimate, name),
+            "std": scalar(estimate, f"{name}_std"),
+            "unit": _unit(name, estimate, truth),
+        }
+        for name in names
+        if name in estimate or (truth is not None and name in truth)
+    }
+
+
+def scalar(data: xr.Dataset | None, name: str) -> float | None:
+    """Return one scalar variable, None where it is absent or not finite."""
+    return plain(float(data[name])) if data is not None and name in data else None
+
+
+def plain(value: float) -> float | None:
+    """Return a finite number; JSON has no NaN."""
+    return float(value) if np.isfinite(value) else None
+
+
+def _unit(name: str, *datasets: xr.Dataset | None) -> str:
+    for data in datasets:
+        if data is not None and name in data:
+            return str(data[name].attrs.get("units", "1"))
+    return "1"
+
+
+def circumstances(stages: Stages) -> dict[str, Any]:
+    """Return timings, peak memory of this process and versions."""
+    return {
+        "timings": dict(stages.seconds),
+        "peak_memory_bytes": peak_memory(),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in VERSIONS_OF},
+        },
+    }
+
+
+def peak_memory() -> int:
+    """Return the peak resident memory of this process in bytes."""
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)

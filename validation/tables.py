@@ -1,0 +1,64 @@
+"""Plain-text tables for people at a terminal."""
+
+from typing import Any
+
+PRINTED = {"Å": ("pm", 100.0)}
+"""Unit of the data to the unit people read, and the factor."""
+
+
+def summary_table(summary: dict[str, Any]) -> str:
+    """Return the outcome of a run as text.
+
+    Parameters
+    ----------
+    summary : dict
+        The object ``echolith run --json`` prints.
+    """
+    lines = [f"{summary['scenario']}, seed {summary['seed']}", ""]
+    lines += _quantities(summary["quantities"])
+    if summary.get("statistics"):
+        lines += ["", *_statistics(summary["statistics"])]
+    scores = summary.get("score_means") or summary["scores"]
+    if scores:
+        lines += ["", "score" + " " * 23 + "value"]
+        lines += [f"{name:<24} {_number(s['value'], '8.3f')} {s['unit']}" for name, s in scores.items()]
+    for seed, why in summary.get("failures", {}).items():
+        lines.append(f"seed {seed} failed: {why}")
+    times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in summary["timings"].items())
+    lines += ["", f"time: {times}; peak memory {summary['peak_memory_bytes'] / 1e9:.2f} GB"]
+    return "\n".join(lines)
+
+
+def _quantities(quantities: dict[str, dict[str, Any]]) -> list[str]:
+    lines = [f"{'quantity':<12} {'truth':>9} {'estimate':>9} {'std':>8} {'error':>8}  unit"]
+    for name, q in quantities.items():
+        unit, factor = PRINTED.get(q["unit"], (q["unit"], 1.0))
+        both = q["truth"] is not None and q["estimate"] is not None
+        error = q["estimate"] - q["truth"] if both else None
+        cells = [
+            _number(_scaled(q["truth"], factor), "9.2f"),
+            _number(_scaled(q["estimate"], factor), "9.2f"),
+            _number(_scaled(q["std"], factor), "8.2f"),
+            _number(_scaled(error, factor), "+8.2f"),
+        ]
+        lines.append(f"{name:<12} {' '.join(cells)}  {unit}")
+    return lines
+
+
+def _statistics(statistics: dict[str, dict[str, Any]]) -> list[str]:
+    names = ("bias", "spread", "rmse", "single_bias", "single_spread")
+    lines = [f"{'statistics':<12} " + " ".join(f"{n.replace('_', ' '):>14}" for n in names) + "  unit"]
+    for name, entry in statistics.items():
+        unit, factor = PRINTED.get(entry["unit"], (entry["unit"], 1.0))
+        cells = " ".join(_number(_scaled(entry.get(n), factor), "14.3f") for n in names)
+        lines.append(f"{name:<12} {cells}  {unit}")
+    return lines
+
+
+def _scaled(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor
+
+
+def _number(value: float | None, form: str) -> str:
+    width = int("".join(c for c in form.split(".")[0] if c.isdigit()))
+    return f"{'-':>{width}}" if value is None else format(value, form)
