@@ -24,11 +24,11 @@ from echolith.forward.acquisition import (
     StemAcquisition,
 )
 from echolith.forward.noise import PoissonCounting
-from echolith.forward.placement import to_scan_frame
+from echolith.forward.placement import scan_positions, to_scan_frame
 from echolith.forward.stem import Simulation, stem_mean
 from echolith.inverse.distances import measure_distances
 from echolith.inverse.projected_columns import ColumnSolver, recover_columns
-from echolith.structures.columns import true_columns, true_pairs
+from echolith.structures.columns import Rectangle, true_columns, true_distances, true_pairs
 from echolith.structures.files import read_structure
 from echolith.structures.li_rich_oxide import (
     PRISTINE,
@@ -184,9 +184,28 @@ def _build(settings: LiRichOxideSettings, seed: int) -> Atoms:
 def _truth(settings: LiRichOxideSettings, specimen: Atoms) -> xr.Dataset:
     columns = _columns_in_scan(settings, specimen)
     if "lattice_i" in columns:
-        pairs = true_pairs(columns)
-        return xr.merge([columns, pairs, _means(pairs, columns)])
+        inner = ~columns["edge"].values
+        return xr.merge([columns, true_pairs(columns), true_distances(columns, within=inner)])
     try:
         return xr.merge([columns, measure_distances(columns)])
     except BadInputError:
         return columns
+
+
+def _columns_in_scan(settings: LiRichOxideSettings, specimen: Atoms) -> xr.Dataset:
+    """Return the true columns in the scan, in the scan frame; those near its border flagged."""
+    scan, cell = settings.scan, np.asarray(specimen.cell)
+    corners = scan_positions(scan, cell)[[0, 0, -1, -1], [0, -1, 0, -1]]
+    (x_min, y_min), (x_max, y_max) = corners.min(axis=0) - 1, corners.max(axis=0) + 1
+    columns = true_columns(
+        specimen, region=Rectangle(x_min=x_min, x_max=x_max, y_min=y_min, y_max=y_max)
+    )
+    xy = to_scan_frame(np.stack([columns["x"].values, columns["y"].values], axis=-1), scan, cell)
+    height, width = scan.extent
+    inset = np.minimum(xy, np.array([width, height]) - xy).min(axis=1)
+    moved = columns.assign(
+        x=("column", xy[:, 0], {"units": "Å", "long_name": "x in the scan frame"}),
+        y=("column", xy[:, 1], {"units": "Å", "long_name": "y in the scan frame"}),
+        edge=("column", inset < EDGE),
+    )
+    return moved.isel(column=np.flatnonzero(inset > 0))

@@ -1,0 +1,285 @@
+"""What a simulation will cost with each engine, and which one is the cheapest.
+
+The model counts transforms: propagating one wave through one slice costs two transforms of
+``n log2 n`` points each (n = pixels of the grid); PRISM adds 8 flops per plane wave and detected
+point for each probe. Building the potential and reading the detectors is left out.
+"""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from echolith.errors import BadInputError
+from echolith.forward.acquisition import Beam, StemAcquisition
+from echolith.forward.coherence import SourceFilter, focal_beams, source_filter, with_margins
+from echolith.forward.diffraction_box import (
+    DiffractionBox,
+    Readout,
+    diffraction_box,
+    wave_sampling,
+)
+from echolith.forward.placement import scan_positions
+from echolith.forward.prism import matrix_bytes
+from echolith.forward.projected_potential import (
+    MARGIN,
+    check_specimen,
+    is_periodic,
+    slice_count,
+)
+from echolith.forward.simulation import Engine, Simulation
+from echolith.forward.tiling import unique_positions
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+POINTS_PER_SECOND = 4e9
+"""n log2 n per second and core, SciPy's complex64 transforms with a multiplication each way."""
+FLOPS_PER_SECOND = 4e10
+LARGEST_MATRIX = 1.5e9
+"""Bytes of a scattering matrix beyond which PRISM is not taken."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostEstimate:
+    """A simulation's size before it is run."""
+
+    engine: Engine
+    """The engine asked for, or the cheapest."""
+    seconds: float
+    """On one core of the kind the model was measured on; a guide, not a promise."""
+    waves: int
+    """Probes or plane waves propagated for one configuration and one defocus."""
+    slices: int
+    gpts: tuple[int, int]
+    """Grid of one wave, (y, x)."""
+    configurations: int
+    defoci: int
+    memory_bytes: int
+    """Transmission functions or scattering matrices, held until the end."""
+    alternatives: dict[Engine, float]
+    """Seconds by every engine that can do it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything fixed before the first wave is propagated."""
+
+    acquisition: StemAcquisition
+    """As asked for."""
+    coherent: StemAcquisition
+    """The same by a coherent beam, with margins around the scan for the source spread."""
+    beams: tuple[tuple[float, Beam], ...]
+    filters: tuple[SourceFilter, SourceFilter]
+    simulation: Simulation
+    box: DiffractionBox
+    """Around one probe."""
+    field_box: DiffractionBox
+    """Around the whole scan, for PRISM."""
+    sampling: float
+    cost: CostEstimate
+
+
+def estimate_cost(
+    atoms: "Atoms", acquisition: StemAcquisition, simulation: Simulation | None = None
+) -> CostEstimate:
+    """Say what `stem_mean` would do and roughly how long it would take on one core.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+    acquisition : StemAcquisition
+    simulation : Simulation, optional
+
+    Returns
+    -------
+    CostEstimate
+
+    Raises
+    ------
+    BadInputError
+        As `stem_mean`.
+    """
+    return make_plan(atoms, acquisition, simulation or Simulation()).cost
+
+
+def make_plan(atoms: "Atoms", acquisition: StemAcquisition, simulation: Simulation) -> Plan:
+    """Check the input and choose grid and engine."""
+    check_specimen(atoms, simulation.slice_thickness)
+    filters = (
+        source_filter(acquisition.beam, acquisition.scan.step[0]),
+        source_filter(acquisition.beam, acquisition.scan.step[1]),
+    )
+    coherent = with_margins(acquisition, (filters[0].margin, filters[1].margin))
+    beams = tuple(focal_beams(acquisition.beam))
+    box = diffraction_box(acquisition, simulation)
+    positions = scan_positions(coherent.scan, np.asarray(atoms.cell)).reshape(-1, 2)
+    width, height = positions.max(axis=0) - positions.min(axis=0)
+    field_box = diffraction_box(acquisition, simulation, reach=(float(height), float(width)))
+    sampling = wave_sampling(acquisition, simulation)
+    sizes = _sizes(
+        atoms, coherent, simulation, box=box, field_box=field_box, positions=positions,
+        sampling=sampling, defoci=len(beams),
+    )  # fmt: skip
+    exact = _exact_engines(atoms, sizes, box, field_box)
+    cost = _choose(atoms, simulation, sizes, exact, defoci=len(beams))
+    return Plan(
+        acquisition=acquisition,
+        coherent=coherent,
+        beams=beams,
+        filters=filters,
+        simulation=simulation,
+        box=box,
+        field_box=field_box,
+        sampling=sampling,
+        cost=cost,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Size:
+    """One engine's work for one configuration."""
+
+    waves: int
+    gpts: tuple[int, int]
+    repeats: int = 1
+    """Times the waves are propagated: once for each defocus, unless shared."""
+    flops: float = 0.0
+    memory: float = 0.0
+
+    def seconds(self, slices: int) -> float:
+        points = self.gpts[0] * self.gpts[1]
+        work = self.waves * self.repeats * slices * 2 * points * np.log2(points)
+        return float(work / POINTS_PER_SECOND + self.flops / FLOPS_PER_SECOND)
+
+
+def _sizes(
+    atoms: "Atoms",
+    coherent: StemAcquisition,
+    simulation: Simulation,
+    *,
+    box: DiffractionBox,
+    field_box: DiffractionBox,
+    positions: np.ndarray,
+    sampling: float,
+    defoci: int,
+) -> dict[Engine, _Size]:
+    slices = slice_count(atoms, simulation.slice_thickness)
+    spread = positions.max(axis=0) - positions.min(axis=0)
+    area = float(np.prod(spread + np.array(box.side)[::-1] + 2 * MARGIN))
+    slabs = 8 * slices * area / float(np.prod(box.sampling))
+    probes = len(positions)
+    sizes = {
+        Engine.MULTISLICE: _Size(waves=probes, gpts=box.gpts, repeats=defoci, memory=slabs),
+    }
+    semiangle = coherent.beam.semiangle
+    if is_periodic(atoms):
+        unique = len(unique_positions(positions, atoms)[0])
+        frame = 4 * float(np.prod(coherent.detector.shape))
+        tiled = _Size(waves=unique, gpts=box.gpts, repeats=defoci, memory=slabs + unique * frame)
+        if unique < probes:
+            sizes[Engine.TILED] = tiled
+        if find_spec("echolith.forward.bloch") is not None:
+            sizes[Engine.BLOCH] = _bloch_size(atoms, coherent, box, sampling, probes)
+    readout = Readout(acquisition=coherent, box=field_box)
+    matrix = matrix_bytes(readout, coherent.beam)
+    if matrix <= LARGEST_MATRIX:
+        waves = int(np.pi * semiangle**2 / float(np.prod(field_box.pixel)))
+        sizes[Engine.PRISM] = _Size(
+            waves=waves, gpts=field_box.gpts, flops=probes * defoci * matrix, memory=matrix
+        )
+    return sizes
+
+
+def _bloch_size(
+    atoms: "Atoms", coherent: StemAcquisition, box: DiffractionBox, sampling: float, probes: int
+) -> _Size:
+    """Size the work of one plane wave for each detector sample, and for the HAADF each incident.
+
+    A pixel's image is a Fourier series of as many terms as cells fit the image's passband.
+    """
+    cell = np.asarray(atoms.cell)[:2, :2]
+    first, second = (int(np.ceil(side / sampling)) for side in np.linalg.norm(cell, axis=1))
+    detector, alpha = coherent.detector, coherent.beam.semiangle
+    pixel = float(np.prod(box.pixel) * np.prod(box.multiple))
+    waves = int(np.prod(detector.shape) * np.prod(detector.subpixels))
+    if coherent.haadf is not None:
+        waves += int(np.pi * alpha**2 / pixel)
+    passband = np.pi * (2e-3 * alpha / coherent.beam.wavelength) ** 2
+    terms = 1 + passband * abs(float(np.linalg.det(cell)))
+    pixels = float(np.prod(detector.shape))
+    return _Size(
+        waves=waves,
+        gpts=(max(second, 4), max(first, 4)),
+        flops=2 * terms * probes * pixels + 8 * waves * (terms / 4) ** 2,
+        memory=16 * terms * pixels,
+    )
+
+
+def _exact_engines(
+    atoms: "Atoms", sizes: dict[Engine, _Size], box: DiffractionBox, field_box: DiffractionBox
+) -> set[Engine]:
+    """Return the engines `Engine.AUTO` may take.
+
+    Of an endless crystal a box that does not hold whole cells sees a seam; then only plane waves
+    on the cell are exact, unless their Fourier series is too large to hold.
+    """
+    engines = set(sizes)
+    bloch = sizes.get(Engine.BLOCH)
+    if bloch is None or bloch.memory > LARGEST_MATRIX:
+        return engines - {Engine.BLOCH}
+    cell = np.asarray(atoms.cell)[:2, :2]
+    if not box.holds_whole_cells(cell):
+        engines -= {Engine.MULTISLICE, Engine.TILED}
+    if not field_box.holds_whole_cells(cell):
+        engines -= {Engine.PRISM}
+    return engines
+
+
+def _choose(
+    atoms: "Atoms",
+    simulation: Simulation,
+    sizes: dict[Engine, _Size],
+    exact: set[Engine],
+    *,
+    defoci: int,
+) -> CostEstimate:
+    slices = slice_count(atoms, simulation.slice_thickness)
+    configurations = max(1, simulation.phonons.configurations)
+    seconds = {engine: size.seconds(slices) * configurations for engine, size in sizes.items()}
+    engine = simulation.engine
+    if engine is Engine.AUTO:
+        engine = min(exact & set(seconds), key=lambda name: (seconds[name], name.value))
+    if engine not in sizes:
+        if engine is Engine.TILED and is_periodic(atoms):
+            sizes[engine], seconds[engine] = (
+                sizes[Engine.MULTISLICE],
+                seconds[Engine.MULTISLICE],
+            )
+        else:
+            raise BadInputError(_why_not(engine))
+    size = sizes[engine]
+    return CostEstimate(
+        engine=engine,
+        seconds=seconds[engine],
+        waves=size.waves,
+        slices=slices,
+        gpts=size.gpts,
+        configurations=configurations,
+        defoci=defoci,
+        memory_bytes=int(size.memory * configurations),
+        alternatives=seconds,
+    )
+
+
+def _why_not(engine: Engine) -> str:
+    if engine is Engine.PRISM:
+        return (
+            "engine = prism would need a scattering matrix beyond "
+            f"{LARGEST_MATRIX / 1e9:g} GB; use a smaller scan or detector, or engine = multislice"
+        )
+    return (
+        f"engine = {engine.value} needs a laterally periodic specimen (atoms.pbc True along x and "
+        "y); use engine = multislice, or set pbc where the cell really repeats"
+    )
