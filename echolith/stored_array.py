@@ -3,6 +3,7 @@
 Nothing stays open between reads, so it can be passed to other threads and processes.
 """
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,12 +64,12 @@ class StoredArray:
                 if rows is None:
                     return np.asarray(source[index])
                 chunks = _stored_rows(source, rows)
-        except (OSError, KeyError) as error:
+            # Outside HDF5's lock, so that threads decompress beside each other.
+            return _inflate_rows(chunks, self.shape, self.dtype)
+        except (OSError, KeyError, RuntimeError, zlib.error) as error:
             raise BadInputError(
                 f"'{self.path}' can no longer be read ({error}); it was moved, changed or damaged"
             ) from error
-        # Outside HDF5's lock, so that threads decompress beside each other.
-        return _inflate_rows(chunks, self.shape, self.dtype)
 
 
 def lazy(stored: StoredArray) -> Any:

@@ -46,10 +46,13 @@ def fit_columns(
     Returns
     -------
     xarray.Dataset
-        ``x``, ``y``, ``x_std``, ``y_std`` (Å), ``xy_covariance`` (column, axis, axis) in Å² in
-        the order x, y; ``amplitude``, ``amplitude_std``; ``species``; ``edge``; ``width`` (Å, per
-        column, rms) for either profile and ``shape`` (species_name, power) for form factors.
-        ``attrs["reduced_chi_squared"]`` compares the residual with the stated noise.
+        Over dim ``column``: ``x``, ``y``, ``x_std``, ``y_std`` (Å), ``xy_covariance``
+        (column, axis, axis_) in Å² in the order x, y; ``amplitude``, ``amplitude_std``
+        (form factors: rad Å at 0.7 1/Å, so that amplitude times f(0.7 1/Å) over the scanned area
+        is the column's phi; Gaussian: peak height in rad); ``species``; ``edge``. Form factors
+        also ``shape`` (species_name, shape_term), Gaussians ``width`` (Å, rms) and ``background``.
+        ``attrs["reduced_chi_squared"]`` (form factors) compares the residual with the noise
+        that ``weight`` states.
 
     Raises
     ------

@@ -1,9 +1,13 @@
 """Species of atom columns from brightness alone.
 
-Heavy columns (M) are bright in the dark field; among the rest O is brighter in phase than Li. Both
-splits are optimal one-dimensional clusterings of the logarithm: the cut, or the two cuts, with
-the least variance inside the clusters (Otsu 1979; Fisher 1958).
+Columns fall into three clusters of phase: M, O, Li from bright to faint. The first cut is the
+optimal one-dimensional clustering of the logarithm (Fisher 1958); with a simultaneous dark field,
+clusters of both brightnesses are then refined together by classification expectation-maximisation
+(Celeux and Govaert 1992) with one Gaussian per species.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +16,10 @@ Array = npt.NDArray[np.float64]
 
 LEAST_RATIO = 1.3
 """Clusters whose mean brightnesses differ by less are taken for one."""
+
+LEAST_STD = 0.1
+"""Smallest relative scatter assumed of a brightness within a species: columns of one species
+differ by more than that through thickness, occupation and neighbours."""
 
 
 def assign_species(
@@ -24,16 +32,16 @@ def assign_species(
     amplitude : array, (columns,)
         Height in the phase image, > 0.
     brightness : array, (columns,), optional
-        Height in the simultaneous annular dark field, above its background.
+        Height in the simultaneous annular dark field, above its background. Disordered columns of
+        M scatter widely there (some as weakly as O), which is why it refines the clusters of
+        phase instead of deciding alone.
     sure : array of bool, (columns,), optional
-        Columns from which the cuts are learned (those away from the border); default all.
+        Columns from which the clusters are learned (those away from the border); default all.
 
     Returns
     -------
     array of str, (columns,)
-        "M", "O" or "Li". With a dark field in two steps: M is the bright cluster there, then O
-        and Li the two clusters of phase amplitude of the rest. Without one, the three clusters of
-        phase amplitude. Where the rest has one brightness only it is all O.
+        "M", "O" or "Li". Where only two brightnesses are distinct, M and O; where one, all O.
 
     Examples
     --------
@@ -42,20 +50,36 @@ def assign_species(
     """
     sure = np.ones(len(amplitude), dtype=bool) if sure is None or sure.sum() < 4 else sure
     phase = np.log(np.maximum(amplitude, 1e-12 * amplitude.max()))
+    lower, upper = _two_cuts(phase[sure])
     result = np.full(len(amplitude), "O", dtype="<U2")
+    result[phase > upper] = "M"
+    result[phase <= lower] = "Li"
     if brightness is None:
-        lower, upper = _two_cuts(phase[sure])
-        result[phase > upper] = "M"
-        result[phase <= lower] = "Li"
         return result
-    # Light columns scatter down to nothing in the dark field: hold them at 1 % of the bright.
-    bright = np.log(np.maximum(brightness, 0.01 * np.quantile(brightness, 0.95)))
-    heavy = bright > _one_cut(bright[sure])
-    result[heavy] = "M"
-    light = ~heavy
-    if (light & sure).sum() >= 2:
-        result[light & (phase <= _one_cut(phase[light & sure]))] = "Li"
-    return result
+    # A dark field of a few counts can be zero or less above background: hold it at 1 % of the
+    # brightest columns.
+    floor = max(0.01 * float(np.quantile(brightness, 0.95)), 1e-12)
+    return _refined(result, np.stack([phase, np.log(np.maximum(brightness, floor))]), sure)
+
+
+def _refined(
+    species: npt.NDArray[np.str_], features: Array, sure: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.str_]:
+    """Give every column the species under whose Gaussian it is likeliest, until none changes."""
+    names = np.unique(species[sure])
+    for _ in range(20):
+        before = species
+        likelihood = np.stack([_log_likelihood(features, sure & (species == n)) for n in names])
+        species = names[likelihood.argmax(axis=0)]
+        if (species == before).all() or set(species[sure]) != set(names):
+            return before
+    return species
+
+
+def _log_likelihood(features: Array, members: npt.NDArray[np.bool_]) -> Array:
+    mean = features[:, members].mean(axis=1, keepdims=True)
+    std = np.maximum(features[:, members].std(axis=1, keepdims=True), LEAST_STD)
+    return np.asarray((-(((features - mean) / std) ** 2) / 2 - np.log(std)).sum(axis=0))
 
 
 def _one_cut(values: Array) -> float:
@@ -87,12 +111,12 @@ def _two_cuts(values: Array) -> tuple[float, float]:
     return lower, upper
 
 
-def _within(ordered: Array):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _within(ordered: Array) -> Callable[[Any, Any], Any]:
     """Return the sum of squares about the mean of ordered[start:end], as a function."""
     sums = np.concatenate([[0.0], np.cumsum(ordered)])
     squares = np.concatenate([[0.0], np.cumsum(ordered**2)])
 
-    def inside(start, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def inside(start: Any, end: Any) -> Any:
         total = sums[end] - sums[start]
         return squares[end] - squares[start] - total**2 / (end - start)
 

@@ -62,9 +62,8 @@ def find_columns(
     phase : xarray.DataArray
         (scan_y, scan_x), with coordinates in Å.
     haadf : xarray.DataArray, optional
-        The simultaneous annular dark field, same axes. With it, M are the bright cluster in the
-        dark field and the rest is split into O and Li by its phase; without it, the three species
-        are the three clusters of phase amplitude.
+        The simultaneous annular dark field, same axes. Species are the three clusters of phase
+        amplitude, refined with the dark field where there is one.
     weight : xarray.DataArray, optional
         (q_y, q_x), inverse noise variance of the phase's spectrum in 1/rad². Without it the noise
         is the median power between Bragg peaks, ring by ring: an overestimate for disordered

@@ -65,9 +65,9 @@ def recover_columns(measurement: xr.Dataset, *, options: ColumnSolver | None = N
         reconstruction = ssb(measurement)
     found = find_columns(reconstruction["phase"], haadf=measurement.get("haadf"))
     columns = fit_columns(reconstruction, found, profile=options.profile)
-    estimate = xr.merge([reconstruction[["phase"]], columns], combine_attrs="drop")
+    estimate = xr.merge([reconstruction[["phase"]], columns], combine_attrs="drop_conflicts")
     try:
         distances = measure_distances(columns, mode=options.mode)
     except BadInputError as error:
         return estimate.assign_attrs(distances=f"not measured: {error}")
-    return xr.merge([estimate, distances], combine_attrs="drop").assign_attrs(distances="measured")
+    return xr.merge([estimate, distances], combine_attrs="drop_conflicts").assign_attrs(distances="measured")

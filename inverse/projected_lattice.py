@@ -162,7 +162,7 @@ def _refined(points: Array, a: Array, s: Array) -> tuple[Array, Array, Array]:
         if np.linalg.matrix_rank(design) < 3:
             raise BadInputError(
                 f"only {int(good.sum())} M columns fit one lattice (within {TOLERANCE} Å); "
-                "expected 3 or more that are not in one row; scan a larger field or check the species"
+                "expected 3 or more, not in one row; scan a larger field or check the species"
             )
         solution = np.linalg.lstsq(design, points[near][good], rcond=None)[0]
         origin, basis = solution[0], solution[1:]

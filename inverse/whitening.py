@@ -90,7 +90,7 @@ class Whitening:
     @property
     def multiplicity(self) -> Array:
         """How often each frequency of the half plane stands in the whole plane."""
-        return np.tile(np.where(self.columns == 0, 1.0, 2.0), (len(self.rows), 1))
+        return np.asarray(np.tile(np.where(self.columns == 0, 1.0, 2.0), (len(self.rows), 1)))
 
     @property
     def radius(self) -> Array:

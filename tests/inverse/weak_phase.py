@@ -36,7 +36,7 @@ class Cell:
     def vectors(self) -> Array:
         turn = np.deg2rad(self.rotation)
         matrix = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-        return np.asarray(np.array([[self.a, 0.0], self.c, self.o]) @ matrix
+        return np.asarray(np.array([[self.a, 0.0], self.c, self.o]) @ matrix)
 
     def named(self) -> dict[str, Array]:
         """Name the eight distance vectors."""

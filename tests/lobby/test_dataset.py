@@ -30,9 +30,7 @@ from echolith.dataset import (
 from echolith.errors import BadInputError
 
 TYPES = ["u1", "u2", "<u4", ">i2", "i8", "f2", "f4", ">f8", "c8", "c16", "?"]
-TEXT = st.text(
-    st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), max_size=12
-)
+TEXT = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), max_size=12)
 NAMES = st.text("abcXYZ_ é.", min_size=1, max_size=6).filter(lambda name: name != ".")
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
 ATTRIBUTES = st.dictionaries(
@@ -137,9 +135,7 @@ def test_round_trip_row_by_row(tmp_path: Path, kind: Compression, dtype: str) ->
 
 
 @given(
-    st.fixed_dictionaries(
-        {"y": st.integers(1, 9), "x": st.integers(1, 7), "v": st.integers(1, 4)}
-    ),
+    st.fixed_dictionaries({"y": st.integers(1, 9), "x": st.integers(1, 7), "v": st.integers(1, 4)}),
     st.sampled_from([1, 2]),
     st.sampled_from([200, 1 << 25]),
 )
