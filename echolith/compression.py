@@ -6,6 +6,7 @@ from enum import Enum
 from importlib import import_module
 from typing import Any
 
+import h5py
 import numpy as np
 import numpy.typing as npt
 
@@ -41,14 +42,32 @@ def dataset_options(compression: Compression) -> Mapping[str, Any]:
         return {"compression": "gzip", "compression_opts": 1, "shuffle": True}
     if compression is Compression.NONE:
         return {}
+    return dict(_plugin("Compression.BIG (bitshuffle-LZ4)", "use Compression.SHARE").Bitshuffle())
+
+
+def enable_filters(source: h5py.Dataset) -> None:
+    """Make the filters of a stored variable known to HDF5.
+
+    Raises
+    ------
+    BadInputError
+        If one needs a package that is not installed.
+    """
+    plist = source.id.get_create_plist()
+    filters = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
+    if not all(h5py.h5z.filter_avail(code) for code in filters):
+        _plugin(f"'{source.file.filename}'", "have the file saved with Compression.SHARE")
+
+
+def _plugin(what: str, otherwise: str) -> Any:
     try:
-        hdf5plugin = import_module("hdf5plugin")
+        # Importing it makes its filters known to HDF5.
+        return import_module("hdf5plugin")
     except ImportError:
         raise BadInputError(
-            "Compression.BIG (bitshuffle-LZ4) needs the package hdf5plugin, which is not "
-            "installed; install it, or use Compression.SHARE"
+            f"{what} needs the package hdf5plugin, which is not installed; install it, or "
+            f"{otherwise}"
         ) from None
-    return dict(hdf5plugin.Bitshuffle())
 
 
 def row_chunk(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:

@@ -148,7 +148,7 @@ def content_hash(dataset: xr.Dataset) -> str:
     Examples
     --------
     >>> content_hash(xr.Dataset({"a": ("x", [1, 2])}))[:8]
-    '9aa2d6ee'
+    '9c5037a3'
     """
     described = contents(dataset)
     hasher = Hasher(described)

@@ -25,6 +25,7 @@ from echolith.compression import (
     Compression,
     dataset_options,
     deflate_row,
+    enable_filters,
     row_chunk,
     whole_chunk,
 )
@@ -257,6 +258,7 @@ def _names(root: h5py.File) -> list[str]:
 
 
 def _read_variable(path: Path, root: h5py.File, source: h5py.Dataset, eager: bool) -> xr.Variable:
+    enable_filters(source)
     attrs = _read_attributes(source)
     dims = attrs.pop("dims", [])
     role = attrs.pop("role")

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from dask.base import tokenize
 
-from echolith.compression import inflate
+from echolith.compression import enable_filters, inflate
 from echolith.errors import BadInputError
 
 Array = npt.NDArray[Any]
@@ -60,6 +60,7 @@ class StoredArray:
                         f"'{self.path}' was replaced since it was loaded; load again"
                     )
                 source = root[self.name]
+                enable_filters(source)
                 rows = _whole_rows(source, index)
                 if rows is None:
                     return np.asarray(source[index])

@@ -10,15 +10,16 @@ no box, so no error from its size.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import dask
 import numpy as np
 import numpy.typing as npt
+from dask.base import compute
+from dask.delayed import delayed
 
 from echolith.errors import BadInputError
-from echolith.forward.acquisition import StemAcquisition
-from echolith.forward.bloch_haadf import IncidentGroup, annular_terms, incident_groups
+from echolith.forward.acquisition import AnnularDetector, StemAcquisition
+from echolith.forward.bloch_haadf import annular_terms, incident_groups
 from echolith.forward.bloch_harmonics import Harmonics, aperture_at, harmonics_of
 from echolith.forward.bloch_kernels import add_pairs, synthesise
 from echolith.forward.bloch_waves import CrystalSlices, crystal_slices
@@ -77,9 +78,8 @@ class BlochOperator:
         for n, line in enumerate(positions):
             basis = self.harmonics.basis(line)
             synthesise(basis.astype(np.float32), self.coefficients, counts[n])
-            if haadf is not None:
-                signal = np.einsum("xt,t->x", basis, self.haadf)
-                haadf[n] = np.maximum(signal, 0)
+            if haadf is not None and self.haadf is not None:
+                haadf[n] = np.maximum((basis * self.haadf).sum(axis=1), 0)
         return counts.reshape(*shape, *self.acquisition.detector.stored_shape), haadf
 
 
@@ -155,7 +155,8 @@ def prepare(
     pixels = _pixel_terms(samples, acquisition, slices, harmonics, focal)
     ring = None
     if acquisition.haadf is not None:
-        ring = _padded(_ring_terms(acquisition, slices, harmonics, focal) * response)
+        terms = _ring_terms(acquisition.haadf, acquisition, slices, harmonics, focal)
+        ring = _padded(terms * response)
     return BlochOperator(
         acquisition=acquisition,
         cell=np.array(atoms.cell),
@@ -208,12 +209,17 @@ def _pixel_terms(
 ) -> FloatArray:
     """Return the real terms of every pixel, (pixels, 2 harmonics - 1), in fixed pieces."""
     waves = int(np.prod(slices.grid.shape)) * samples.shape[1]
-    task = dask.delayed(_some_pixel_terms, pure=False)
+    task = delayed(_some_pixel_terms, pure=False)
     pieces = [
         task(samples[part], acquisition, slices, harmonics, focal)
         for part in _pieces(len(samples), max(1, POINTS_AT_ONCE // waves))
     ]
-    return np.concatenate(dask.compute(*pieces, scheduler="threads"))
+    return np.concatenate(_computed(pieces))
+
+
+def _computed(pieces: list[Any]) -> list[Any]:
+    """Run tasks in threads, as many as dask is set to."""
+    return list(compute(*pieces, scheduler="threads"))  # type: ignore[no-untyped-call]
 
 
 def _pieces(total: int, size: int) -> Iterator[slice]:
@@ -245,18 +251,27 @@ def _some_pixel_terms(
 
 
 def _ring_terms(
-    acquisition: StemAcquisition, slices: CrystalSlices, harmonics: Harmonics, focal: float
+    detector: AnnularDetector,
+    acquisition: StemAcquisition,
+    slices: CrystalSlices,
+    harmonics: Harmonics,
+    focal: float,
 ) -> FloatArray:
     """Return the real terms of the annular signal in electrons, (2 harmonics - 1,)."""
-    groups: list[IncidentGroup] = incident_groups(acquisition, slices)
-    task = dask.delayed(annular_terms, pure=False)
+    groups = incident_groups(acquisition, slices)
+    task = delayed(annular_terms, pure=False)
     pieces = [
         task(
-            groups[part], acquisition=acquisition, slices=slices, harmonics=harmonics, focal=focal
+            groups[part],
+            detector=detector,
+            beam=acquisition.beam,
+            slices=slices,
+            harmonics=harmonics,
+            focal=focal,
         )
         for part in _pieces(len(groups), GROUPS_AT_ONCE)
     ]
-    terms, incident = zip(*dask.compute(*pieces, scheduler="threads"), strict=True)
+    terms, incident = zip(*_computed(pieces), strict=True)
     share = acquisition.electrons_per_position / float(np.sum(incident))
     return np.asarray(np.sum(terms, axis=0) * share)
 

@@ -65,7 +65,8 @@ class CrystalSlices:
         k = q[:, None] + self.grid.vectors.reshape(-1, 2)[self.band]
         k2 = (k**2).sum(axis=-1)
         phase = -np.pi * wavelength(self.energy) * self.thickness * k2
-        return (np.exp(1j * phase) * self.grid.antialias(np.sqrt(k2))).astype(np.complex64)
+        kernel = np.exp(1j * phase) * self.grid.antialias(np.sqrt(k2))
+        return np.asarray(kernel, dtype=np.complex64)
 
     def columns(self, m: IntArray, q: FloatArray) -> ComplexArray:
         """Return the exit spectra of incident plane waves ``m.b + q``: columns of S.

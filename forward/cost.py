@@ -18,7 +18,6 @@ from echolith.forward.diffraction_box import (
     DiffractionBox,
     Readout,
     diffraction_box,
-    wave_sampling,
 )
 from echolith.forward.placement import scan_positions
 from echolith.forward.prism import matrix_bytes
@@ -117,7 +116,7 @@ def make_plan(atoms: "Atoms", acquisition: StemAcquisition, simulation: Simulati
     positions = scan_positions(coherent.scan, np.asarray(atoms.cell)).reshape(-1, 2)
     width, height = positions.max(axis=0) - positions.min(axis=0)
     field_box = diffraction_box(acquisition, simulation, reach=(float(height), float(width)))
-    sampling = wave_sampling(acquisition, simulation)
+    sampling = max(box.sampling)  # the antialias aperture of the box, for every engine
     sizes = _sizes(
         atoms, coherent, simulation, box=box, field_box=field_box, positions=positions,
         sampling=sampling, defoci=len(beams),

@@ -7,7 +7,7 @@ position: ``V(g) = sum_j f_j(|g|) exp(-2 pi i g.r_j) / area``.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -172,7 +172,7 @@ class _ScatteringFactors:
     def __init__(self, *, grid: ObliqueGrid) -> None:
         from abtem.parametrizations import LobatoParametrization
 
-        self._lobato = LobatoParametrization()
+        self._lobato: Any = LobatoParametrization()
         self._k2 = (grid.vectors**2).sum(axis=-1)
         self._known: dict[str, FloatArray] = {}
 
@@ -211,7 +211,7 @@ def occupants(atoms: "Atoms") -> dict[str, tuple[IntArray, FloatArray]]:
     BadInputError
         If shares are given but not the kinds of the sites.
     """
-    symbols = np.asarray(atoms.get_chemical_symbols())
+    symbols = np.asarray(atoms.symbols)
     table = atoms.info.get("occupancy")
     if not table:
         everyone = {s: np.flatnonzero(symbols == s) for s in sorted(set(symbols.tolist()))}

@@ -187,9 +187,7 @@ def half_plane(scan: Scan, radius: float) -> HalfPlane:
     reach = np.ceil(np.sqrt(radius**2 - qy**2) / step).astype(np.int64)
     counts = np.minimum(reach, (nx + 1) // 2)
     offsets = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    return HalfPlane(
-        shape=scan.shape, rows=rows, qy=qy, counts=counts, offsets=offsets, step=step
-    )
+    return HalfPlane(shape=scan.shape, rows=rows, qy=qy, counts=counts, offsets=offsets, step=step)
 
 
 def aberration_turns(

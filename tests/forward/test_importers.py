@@ -112,7 +112,7 @@ def test_simulated_data_deflect_towards_the_atom(tmp_path: Path) -> None:
     scan = abtem.GridScan(start=(0, 0), end=(5, 4), gpts=(10, 8))
     with abtem.config.set({"fft": "numpy", "diagnostics.progress_bar": False}):
         probe = abtem.Probe(energy=100e3, semiangle_cutoff=20)
-        simulated = probe.scan(
+        simulated: Any = probe.scan(
             abtem.Potential(atoms, sampling=0.1, slice_thickness=2),
             scan=scan,
             detectors=[abtem.PixelatedDetector(max_angle=60), abtem.AnnularDetector(40, 80)],
@@ -216,7 +216,7 @@ def test_phonons_are_averaged_and_other_axes_refused(tmp_path: Path) -> None:
     np.testing.assert_allclose(found["counts"], expected(0.75 * one), rtol=1e-6)
     source = patterns(both, first_axes=(ThicknessAxis(values=(10.0, 20.0)),))
     source.to_zarr(str(tmp_path / "t.zarr"), progress_bar=False)
-    with pytest.raises(BadInputError, match="ThicknessAxis.*select one"):
+    with pytest.raises(BadInputError, match=r"ThicknessAxis.*select one"):
         read_measurement(tmp_path / "t.zarr", dose=DOSE)
 
 

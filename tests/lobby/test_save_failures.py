@@ -32,7 +32,8 @@ def failing(error: BaseException) -> xr.Dataset:
             raise error
         return np.ones((1, 7, 4, 5), np.uint16)
 
-    frames = da.map_blocks(block, chunks=((1,) * 6, 7, 4, 5), dtype=np.uint16)
+    map_blocks: Any = da.map_blocks
+    frames = map_blocks(block, chunks=((1,) * 6, 7, 4, 5), dtype=np.uint16)
     return xr.Dataset({"counts": (("y", "x", "v", "u"), frames)})
 
 
@@ -97,7 +98,7 @@ def test_an_error_at_closing_is_not_lost(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left on device.*free space"):
+    with pytest.raises(OSError, match=r"No space left on device.*free space"):
         save(measurement(), tmp_path / "m.h5")
     assert not list(tmp_path.iterdir())
 

@@ -44,6 +44,16 @@ LI2MNO3 = {
     "o_o_2li": 274.58,
     "o_o_m": 268.86,
 }
+R3M = {
+    "m_m": 246.99,
+    "o_o_mli": 246.99,
+    "m_m_olio": 577.72,
+    "o_o_li": 310.99,
+    "m_m_li": 502.42,
+    "o_o_2m": 226.35,
+    "o_o_2li": 276.37,
+    "o_o_m": 267.52,
+}
 
 
 @given(CELLS)
@@ -84,18 +94,17 @@ def test_distances_of_the_literature_cell() -> None:
     assert tuple(found) == tuple(LONG_NAMES)
 
 
-def test_r3m_is_the_special_case_of_a_sheared_lattice() -> None:
-    # a_h = 2.852, c_h = 14.24 Å, z = 0.2593: A = a_h sqrt(3)/2, C = c_h/3 with Cx = -2A/3.
+def test_r3m_is_a_special_case() -> None:
+    # a_h = 2.852, c_h = 14.24 Å, z = 0.2593 (metal on 3a): A = a_h sqrt(3)/2, Cx = -2A/3,
+    # Cy = c_h/3, Dx = 2A/3, and oxygen (1/3 - z) c_h above the metal layer.
     a = 2.852 * np.sqrt(3) / 2
-    dx = 2 * a / 3
-    cy = 14.24 / 3
-    # Height of oxygen over the metal layer: (z - 1/6) of the hexagonal c, metal on 3a.
-    oy = (0.2593 - 1 / 6) * 14.24 - 0.0
-    cell = ProjectedParameters(A=a, Cx=-2 * a / 3, Cy=cy, Ox=dx / 2, Oy=cy / 2 - oy + 0.0)
+    cell = ProjectedParameters(
+        A=a, Cx=-2 * a / 3, Cy=14.24 / 3, Ox=a / 3, Oy=(1 / 3 - 0.2593) * 14.24
+    )
     found = {name: 100 * value for name, value in named_distances(cell).items()}
-    assert found["m_m"] == pytest.approx(246.99, abs=0.01)
-    assert found["m_m_olio"] == pytest.approx(577.72, abs=0.02)
-    assert found["m_m_li"] == pytest.approx(502.42, abs=0.02)
+    # The reference is printed to 0.01 pm.
+    assert found == pytest.approx(R3M, abs=0.006)
+    assert commensurate(cell, tolerance=1e-6)[:2] == (3, 2)
 
 
 def test_measured_state_fits_the_published_distances() -> None:
