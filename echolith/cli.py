@@ -20,6 +20,7 @@ from echolith.errors import BadInputError, BadInputWarning
 from echolith.progress import Progress, show_progress
 
 if TYPE_CHECKING:
+    from echolith.validation.report import ReportContent
     from echolith.validation.run import Run
     from echolith.validation.scenario import Scenario
 
@@ -144,7 +145,12 @@ def run(
                 chosen, seed=seed, noise_free=noise_free, announce=progress.announce
             )
             summary, failed = result.summary, False
-        written = _report(chosen, result, summary, out) if out is not None and result else None
+        written = None
+        if out is not None and result is not None:
+            from echolith.validation.report import write_report
+
+            progress.announce("report")
+            written = write_report(_content(chosen, result, summary), out)
     _show(summary, as_json=as_json)
     if written is not None:
         typer.echo(f"report: {written}", err=True)
@@ -189,13 +195,19 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Run the main job end to end and write a report to look at."""
+    from echolith.validation.figures import hero_figure
+    from echolith.validation.report import save_png, write_report
     from echolith.validation.run import run_once
 
     chosen = _scenario("li-rich-oxide", None, None, None)
     with _session(strict=False, workers=workers) as progress:
         result = run_once(chosen, seed=7, announce=progress.announce)
         progress.announce("report")
-        written = _report(chosen, result, result.summary, out)
+        content = _content(chosen, result, result.summary)
+        written = write_report(content, out)
+        picture = hero_figure(content)
+        if picture is not None:
+            save_png(picture, out / "demo.png")
     _show(result.summary, as_json=as_json)
     typer.echo(f"report: {written}", err=True)
 
@@ -241,12 +253,10 @@ def _run_seeds(
     return outcome.summary, outcome.first, bool(outcome.failures)
 
 
-def _report(
-    chosen: "Scenario", result: "Run", summary: dict[str, Any], out: Path
-) -> Path:
-    from echolith.validation.report import ReportContent, write_report
+def _content(chosen: "Scenario", result: "Run", summary: dict[str, Any]) -> "ReportContent":
+    from echolith.validation.report import ReportContent
 
-    content = ReportContent(
+    return ReportContent(
         title=f"{chosen.name}: round trip",
         scenario=chosen.name,
         settings=summary["settings"],
@@ -256,7 +266,6 @@ def _report(
         truth=result.truth,
         notes=list(chosen.notes),
     )
-    return write_report(content, out)
 
 
 @contextmanager

@@ -84,7 +84,9 @@ def lazy(stored: StoredArray) -> Any:
 def _whole_rows(source: h5py.Dataset, index: Any) -> range | None:
     """Rows asked for, where they are whole and stored row by row as gzip; else None."""
     gzip = source.shuffle and source.compression == "gzip" and not source.fletcher32
-    if not gzip or source.chunks[0] != 1 or not isinstance(index, tuple):
+    if not gzip or source.ndim < 2 or not isinstance(index, tuple):
+        return None
+    if source.chunks[0] != 1 or source.chunks[2:] != source.shape[2:]:
         return None
     if len(index) != source.ndim or not all(isinstance(cut, slice) for cut in index):
         return None
