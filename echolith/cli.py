@@ -63,7 +63,7 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def _common(
-    version: Annotated[  # noqa: ARG001  (handled by its callback)
+    version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
@@ -115,7 +115,9 @@ def run(
     seeds: Annotated[
         int | None, typer.Option(min=1, help="Run this many seeds and print statistics.")
     ] = None,
-    vary: Annotated[VaryOption, typer.Option(help="What changes with the seed.")] = VaryOption.NOISE,
+    vary: Annotated[
+        VaryOption, typer.Option(help="What changes with the seed.")
+    ] = VaryOption.NOISE,
     settings: Set = None,
     config: Config = None,
     structure: Structure = None,
@@ -141,9 +143,7 @@ def run(
         else:
             from echolith.validation.run import run_once
 
-            result = run_once(
-                chosen, seed=seed, noise_free=noise_free, announce=progress.announce
-            )
+            result = run_once(chosen, seed=seed, noise_free=noise_free, announce=progress.announce)
             summary, failed = result.summary, False
         written = None
         if out is not None and result is not None:
@@ -177,7 +177,11 @@ def export(
     chosen = _scenario(scenario, settings, config, structure)
     with _session(strict=strict, workers=workers) as progress:
         files = export_case(
-            chosen, out, seed=seed, noise_free=noise_free, progress=progress.update,
+            chosen,
+            out,
+            seed=seed,
+            noise_free=noise_free,
+            progress=progress.update,
             announce=progress.announce,
         )
     names = {kind: str(path) for kind, path in files.items()}

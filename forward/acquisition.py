@@ -23,8 +23,8 @@ from echolith.forward.optics import wavelength
 from echolith.units import (
     Angstrom,
     Degree,
-    Electronvolt,
     ElectronsPerSquareAngstrom,
+    Electronvolt,
     Milliradian,
     Radian,
 )
@@ -102,7 +102,9 @@ class Beam(Settings):
     @classmethod
     def _plausible_semiangle(cls, value: float) -> float:
         if not 0.1 <= value <= 150:
-            hint = f"did you mean {value * 1e3:g} mrad?" if 1e-4 <= value < 0.1 else "give it in mrad"
+            hint = (
+                f"did you mean {value * 1e3:g} mrad?" if 1e-4 <= value < 0.1 else "give it in mrad"
+            )
             raise ValueError(f"semiangle = {value:g} mrad; expected 0.1 to 150 mrad; {hint}")
         return value
 

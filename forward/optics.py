@@ -57,9 +57,7 @@ def interaction_constant(energy: float) -> float:
     0.00072884
     """
     mass = constants.m_e + energy * constants.e / constants.c**2
-    per_metre = (
-        2 * np.pi * mass * constants.e * wavelength(energy) * 1e-10 / constants.h**2
-    )
+    per_metre = 2 * np.pi * mass * constants.e * wavelength(energy) * 1e-10 / constants.h**2
     return float(per_metre * 1e-10)
 
 

@@ -8,9 +8,9 @@ from pydantic import Field
 
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import Settings
+from echolith.inverse.column_fit import fit_columns
 from echolith.inverse.column_profiles import Profile
 from echolith.inverse.columns import find_columns
-from echolith.inverse.column_fit import fit_columns
 from echolith.inverse.distances import Mode, measure_distances
 from echolith.inverse.ssb import ssb
 from echolith.inverse.wdd import wdd
@@ -72,4 +72,6 @@ def recover_columns(measurement: xr.Dataset, *, options: ColumnSolver | None = N
         distances = measure_distances(columns, mode=options.mode)
     except BadInputError as error:
         return estimate.assign_attrs(distances=f"not measured: {error}")
-    return xr.merge([estimate, distances], combine_attrs="drop_conflicts").assign_attrs(distances="measured")
+    return xr.merge([estimate, distances], combine_attrs="drop_conflicts").assign_attrs(
+        distances="measured"
+    )

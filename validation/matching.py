@@ -28,9 +28,7 @@ class Match:
     unmatched: int
 
 
-def match_columns(
-    estimate: xr.Dataset, truth: xr.Dataset, *, species: str | None = None
-) -> Match:
+def match_columns(estimate: xr.Dataset, truth: xr.Dataset, *, species: str | None = None) -> Match:
     """Match recovered to true columns, each at most once, within `MATCH_RADIUS`.
 
     Parameters

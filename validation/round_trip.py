@@ -172,7 +172,9 @@ def _summary(
     stages: Stages,
 ) -> dict[str, Any]:
     first = next(iter(cases.values()), {"quantities": {}, "scores": {}})
-    names = {name: entry["unit"] for case in cases.values() for name, entry in case["quantities"].items()}
+    names = {
+        name: entry["unit"] for case in cases.values() for name, entry in case["quantities"].items()
+    }
     return {
         "scenario": scenario.name,
         "settings": scenario.settings.model_dump(mode="json"),

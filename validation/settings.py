@@ -88,7 +88,9 @@ def read_settings_file(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise BadInputError(f"settings file {path} cannot be read: {error}") from error
     if not isinstance(content, dict):
-        raise BadInputError(f"settings file {path} holds no names and values; expected 'name: value'")
+        raise BadInputError(
+            f"settings file {path} holds no names and values; expected 'name: value'"
+        )
     return content
 
 

@@ -21,7 +21,9 @@ def summary_table(summary: dict[str, Any]) -> str:
     scores = summary.get("score_means") or summary["scores"]
     if scores:
         lines += ["", "score" + " " * 23 + "value"]
-        lines += [f"{name:<24} {_number(s['value'], '8.3f')} {s['unit']}" for name, s in scores.items()]
+        lines += [
+            f"{name:<24} {_number(s['value'], '8.3f')} {s['unit']}" for name, s in scores.items()
+        ]
     for seed, why in summary.get("failures", {}).items():
         lines.append(f"seed {seed} failed: {why}")
     times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in summary["timings"].items())
@@ -47,7 +49,9 @@ def _quantities(quantities: dict[str, dict[str, Any]]) -> list[str]:
 
 def _statistics(statistics: dict[str, dict[str, Any]]) -> list[str]:
     names = ("bias", "spread", "rmse", "single_bias", "single_spread")
-    lines = [f"{'statistics':<12} " + " ".join(f"{n.replace('_', ' '):>14}" for n in names) + "  unit"]
+    lines = [
+        f"{'statistics':<12} " + " ".join(f"{n.replace('_', ' '):>14}" for n in names) + "  unit"
+    ]
     for name, entry in statistics.items():
         unit, factor = PRINTED.get(entry["unit"], (entry["unit"], 1.0))
         cells = " ".join(_number(_scaled(entry.get(n), factor), "14.3f") for n in names)

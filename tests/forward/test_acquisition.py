@@ -90,7 +90,9 @@ def test_aberration_phase_agrees_with_abtem(acquisition: StemAcquisition) -> Non
     ctf = CTF(energy=acquisition.beam.energy, semiangle_cutoff=150, **values.model_dump())
     alpha, phi = lam * np.hypot(kx, ky), np.arctan2(ky, kx)
     theirs = ctf._evaluate_from_angular_grid(alpha, phi)
-    ours = np.exp(-1j * aberration_phase(kx, ky, aberrations=values, energy=acquisition.beam.energy))
+    ours = np.exp(
+        -1j * aberration_phase(kx, ky, aberrations=values, energy=acquisition.beam.energy)
+    )
     # abTEM evaluates in float32.
     assert np.allclose(ours, theirs, atol=2e-5)
 

@@ -121,7 +121,10 @@ def test_export_then_invert_gives_the_same_estimate(command: Command, tmp_path: 
         (["run", "li-rich-oxide", "--set", "beam.energy=80"], "did you mean 80e3 eV"),
         (["run", "li-rich-oxide", "--set", "nonsense"], "not of the form name=value"),
         (["run", "li-rich-oxide", "--set", "occupation=orderd"], "occupation"),
-        (["run", "li-rich-oxide", "--set", "detector.shape=[16, 16]"], "cuts the bright-field disc"),
+        (
+            ["run", "li-rich-oxide", "--set", "detector.shape=[16, 16]"],
+            "cuts the bright-field disc",
+        ),
         (["run", "li-rich-oxide", "--set", "thickness=1"], "thickness"),
         (["run", "li-rich-oxide", "--set", "scan.step=0.4", "--strict"], "of the transfer"),
         (["run", "li-rich-oxide", "--structure", "none.cif"], "none.cif"),
@@ -142,9 +145,7 @@ def test_bad_input_is_one_message_and_exit_code_2(
     assert "Traceback" not in err
 
 
-def test_an_interrupt_is_exit_code_130(
-    command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupt_is_exit_code_130(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 

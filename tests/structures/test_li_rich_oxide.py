@@ -122,9 +122,7 @@ def test_a_larger_field_keeps_the_centre(
     thickness = (layers + 0.01) * B / 3
     large = (small[0] + extra[0], small[1] + extra[1])
     inner = field_specimen(field=small, thickness=thickness, occupation=occupation, seed=seed)
-    outer = field_specimen(
-        field=large, thickness=thickness + B, occupation=occupation, seed=seed
-    )
+    outer = field_specimen(field=large, thickness=thickness + B, occupation=occupation, seed=seed)
     assert as_rows(inner, centre=True) <= as_rows(outer, centre=True)
 
 
@@ -144,7 +142,9 @@ def test_field_is_filled_and_not_left(field: tuple[float, float]) -> None:
     assert abs(len(atoms) - expected) < edge * 1.5
     centre = xyz[(atoms.arrays["lattice_i"] == 0) & (atoms.arrays["lattice_j"] == 0)]
     kinds = atoms.arrays["column_kind"]
-    metal = xyz[(kinds == "M") & (atoms.arrays["lattice_i"] == 0) & (atoms.arrays["lattice_j"] == 0)]
+    metal = xyz[
+        (kinds == "M") & (atoms.arrays["lattice_i"] == 0) & (atoms.arrays["lattice_j"] == 0)
+    ]
     assert len(centre)
     assert np.allclose(metal[:, :2], box[:2] / 2, atol=1e-12)
     assert not atoms.pbc.any()
@@ -215,7 +215,9 @@ CELLS = st.builds(
 
 @settings(max_examples=20, deadline=None)
 @given(CELLS, st.sampled_from([periodic_specimen, orthogonal_specimen]))
-def test_lattice_indices_say_where_the_atoms_are(parameters: ProjectedParameters, make: object) -> None:
+def test_lattice_indices_say_where_the_atoms_are(
+    parameters: ProjectedParameters, make: object
+) -> None:
     assert callable(make)
     kwargs = {} if make is periodic_specimen else {"tolerance": 0.05}
     atoms = make(parameters, thickness=B, **kwargs)
@@ -226,7 +228,9 @@ def test_lattice_indices_say_where_the_atoms_are(parameters: ProjectedParameters
     rest = xy - ij @ lattice
     assert np.abs(rest[kind == "M"]).max() < 1e-9
     assert np.abs(rest[kind == "Li"] - lattice[1] / 2).max() < 1e-9
-    sheared = parameters if make is periodic_specimen else commensurate(parameters, tolerance=0.05)[2]
+    sheared = (
+        parameters if make is periodic_specimen else commensurate(parameters, tolerance=0.05)[2]
+    )
     oxygen = kind == "O"
     expected = atoms.arrays["sign"][oxygen, None] * np.array([sheared.Ox, sheared.Oy])
     # The 4i site is 0.12 Å from the mean, 8j half as far.

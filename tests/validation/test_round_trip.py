@@ -29,15 +29,17 @@ def toy(rate: float = RATE) -> Scenario:
 
     def forward(specimen: float) -> xr.Dataset:
         return xr.Dataset(
-            {"counts": (("scan_y", "scan_x", "detector_y", "detector_x"),
-                        np.full((5, 5, 1, 1), specimen, dtype=np.float32))}
+            {
+                "counts": (
+                    ("scan_y", "scan_x", "detector_y", "detector_x"),
+                    np.full((5, 5, 1, 1), specimen, dtype=np.float32),
+                )
+            }
         )
 
     def solver(measurement: xr.Dataset) -> xr.Dataset:
         values = measurement["counts"].values.astype(float)
-        return xr.Dataset(
-            {"rate": values.mean(), "rate_std": np.sqrt(values.mean() / values.size)}
-        )
+        return xr.Dataset({"rate": values.mean(), "rate_std": np.sqrt(values.mean() / values.size)})
 
     return Scenario(
         name="toy",
