@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,7 +48,7 @@ Out = Annotated[Path | None, typer.Option(help="Folder for results.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Threads; all processors by default.")]
 
 
-class VaryOption(str, Enum):
+class VaryOption(StrEnum):
     """What changes from seed to seed."""
 
     NOISE = "noise"
@@ -132,6 +132,7 @@ def run(
 ) -> None:
     """Simulate, invert and score; or invert a recorded measurement."""
     chosen = _scenario(scenario, settings, config, structure)
+    result: Run | None
     with _session(strict=strict, workers=workers) as progress:
         if measurement is not None:
             result = _invert(chosen, measurement, progress)
@@ -284,8 +285,12 @@ def _session(*, strict: bool, workers: int | None) -> Iterator[Progress]:
     with warnings.catch_warnings(), dask.config.set(num_workers=workers):
         warnings.simplefilter("error" if strict else "always", BadInputWarning)
         warnings.showwarning = one_line
-        with show_progress(sys.stderr) as progress:
-            yield progress
+        try:
+            with show_progress(sys.stderr) as progress:
+                yield progress
+        except KeyboardInterrupt:
+            print("interrupted; what was stored is kept", file=sys.stderr)
+            raise typer.Exit(130) from None
 
 
 def _show(summary: dict[str, Any], *, as_json: bool) -> None:
@@ -303,22 +308,10 @@ def _print_json(content: dict[str, Any]) -> None:
 
 def main() -> None:
     """Run the command line; every expected failure is one message and an exit code."""
-    import click
-
     try:
-        code = app(standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
+        app()
     except (BadInputError, BadInputWarning) as error:
         _fail(str(error))
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
-    except click.exceptions.Abort:
-        _interrupted()
-    except KeyboardInterrupt:
-        _interrupted()
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         _fail(f"{error.strerror or error}{where}; check the path, the rights and the space left")
@@ -327,8 +320,3 @@ def main() -> None:
 def _fail(message: str) -> None:
     print(f"error: {message}", file=sys.stderr)
     sys.exit(2)
-
-
-def _interrupted() -> None:
-    print("interrupted", file=sys.stderr)
-    sys.exit(130)

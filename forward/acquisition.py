@@ -281,7 +281,8 @@ def acquisition_of(measurement: xr.Dataset) -> StemAcquisition:
     if text is None:
         raise BadInputError(
             "the measurement has no attribute 'acquisition' (beam, scan, detector, dose); "
-            "without it the data cannot be inverted; set it with StemAcquisition(...).model_dump_json()"
+            "without it the data cannot be inverted; "
+            "set it with StemAcquisition(...).model_dump_json()"
         )
     try:
         return StemAcquisition.model_validate_json(text)

@@ -198,7 +198,7 @@ def _interior_mask(phase: xr.DataArray, margin: float) -> Array:
     for name in ("scan_y", "scan_x"):
         axis = phase.coords[name].values
         keep.append((axis >= axis[0] + margin) & (axis <= axis[-1] - margin))
-    mask = np.outer(*keep).astype(float)
+    mask = np.outer(keep[0], keep[1]).astype(np.float64)
     if mask.sum() < 16:
         raise BadInputError(
             f"a margin of {margin:g} Å leaves {int(mask.sum())} of {mask.size} scan positions; "

@@ -110,7 +110,7 @@ class Whitening:
 
     def whiten(self, spectrum: ComplexArray) -> Array:
         """Return the whitened image u(R) of phi(Q)."""
-        return self.image(self.root * spectrum) / np.sqrt(self.size)
+        return np.asarray(self.image(self.root * spectrum) / np.sqrt(self.size))
 
     def pull_back(self, image: Array) -> ComplexArray:
         """Return H(Q) with ``sum_R image u[phi] = Re sum_half H(Q) phi(Q)``."""

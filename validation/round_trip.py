@@ -171,7 +171,8 @@ def _summary(
     noise_free: bool,
     stages: Stages,
 ) -> dict[str, Any]:
-    first = next(iter(cases.values()), {"quantities": {}, "scores": {}})
+    nothing: dict[str, Any] = {"quantities": {}, "scores": {}}
+    first = next(iter(cases.values()), nothing)
     names = {
         name: entry["unit"] for case in cases.values() for name, entry in case["quantities"].items()
     }
@@ -272,7 +273,7 @@ def _single_moments(single: list[npt.NDArray[np.float64]], *, same_pairs: bool) 
 
 
 def _within_groups(group: npt.NDArray[np.float64], value: npt.NDArray[np.float64]) -> float:
-    """Standard deviation about each group's own mean, pooled over groups."""
+    """Return the standard deviation about each group's own mean, pooled over groups."""
     _, index = np.unique(group, return_inverse=True)
     count = np.bincount(index)
     residual = value - (np.bincount(index, weights=value) / count)[index]

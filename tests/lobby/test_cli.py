@@ -131,7 +131,7 @@ def test_export_then_invert_gives_the_same_estimate(command: Command, tmp_path: 
         (["run", "--measurement", "none.h5"], "none.h5"),
         (["run", "--config", "none.yaml"], "none.yaml"),
         (["describe", "nothing"], "li-rich-oxide"),
-        (["run", "--seed", "-1"], "-1"),
+        (["run", "--seed", "-1"], "--seed"),
         (["no-such-command"], "no-such-command"),
     ],
 )

@@ -154,7 +154,7 @@ def test_wrong_units_are_named(value: float, unit: str) -> None:
 def test_unknown_names_and_nan_are_refused() -> None:
     values = PRISTINE.model_dump()
     with pytest.raises(ValidationError, match="Extra inputs"):
-        ProjectedParameters(**values, B=1.0)
+        ProjectedParameters(**(values | {"B": 1.0}))
     with pytest.raises(ValidationError, match="finite number"):
         ProjectedParameters(**(values | {"Cx": float("nan")}))
     with pytest.raises(ValidationError, match="between the row of M and the row of Li"):

@@ -30,7 +30,7 @@ def test_matching_does_not_depend_on_the_order(order: list[int]) -> None:
 @given(st.floats(-0.2, 0.2), st.floats(-0.2, 0.2))
 def test_the_gauge_takes_any_common_shift_out(dx: float, dy: float) -> None:
     truth = columns(GRID)
-    aligned = remove_shift(columns(GRID + [dx, dy]), truth)
+    aligned = remove_shift(columns(GRID + np.array([dx, dy])), truth)
     assert column_rms("O").score(aligned, truth) < 1e-9
 
 

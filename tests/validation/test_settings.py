@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,9 @@ MAPPINGS = st.recursive(
 
 
 @given(MAPPINGS, MAPPINGS)
-def test_merge_keeps_every_name_and_the_later_value_wins(base: dict, over: dict) -> None:
+def test_merge_keeps_every_name_and_the_later_value_wins(
+    base: dict[str, Any], over: dict[str, Any]
+) -> None:
     merged = merge(base, over)
     assert set(merged) == set(base) | set(over)
     for name, value in over.items():
@@ -26,7 +29,7 @@ def test_merge_keeps_every_name_and_the_later_value_wins(base: dict, over: dict)
 
 
 @given(MAPPINGS)
-def test_merging_twice_changes_nothing_more(over: dict) -> None:
+def test_merging_twice_changes_nothing_more(over: dict[str, Any]) -> None:
     assert merge(merge({}, over), over) == merge({}, over)
 
 

@@ -151,7 +151,7 @@ def _first_line(error: ValueError) -> str:
 
 
 def _field(settings: LiRichOxideSettings) -> tuple[float, float]:
-    """Height and width of specimen needed: the scanned field, however rotated, and the probe's box."""
+    """Height and width of specimen needed: the scanned field, however rotated, and a probe."""
     box = settings.beam.wavelength / (min(settings.detector.pixel_size) * 1e-3)
     side = float(np.hypot(*settings.scan.extent)) if settings.scan.rotation else 0.0
     height, width = (max(length, side) + box for length in settings.scan.extent)
