@@ -148,7 +148,7 @@ def slice_transmissions(
     """
     fractional = atoms.positions[:, :2] @ grid.reciprocal.T
     labels = slice_of_atoms(atoms, slices)
-    factors = _ScatteringFactors(grid=grid)
+    factors = ScatteringFactors(grid=grid)
     shares = occupants(atoms)
     passed = grid.antialias(np.linalg.norm(grid.vectors, axis=-1))
     sigma = interaction_constant(energy)
@@ -166,7 +166,7 @@ def slice_transmissions(
     return slabs
 
 
-class _ScatteringFactors:
+class ScatteringFactors:
     """abTEM's projected scattering factors on a grid, V Å³, each calculated once."""
 
     def __init__(self, *, grid: ObliqueGrid) -> None:

@@ -94,6 +94,16 @@ def aberration_phase(
     return np.asarray(2 * np.pi / lam * chi)
 
 
+ROUNDING = 1e-9
+"""Relative. Round numbers (20 mrad, pixels of 1 mrad) put samples on the rim itself; they are
+inside, whichever way the last digit of their angle was rounded."""
+
+
+def aperture_radius(beam: "Beam") -> float:
+    """Return the radius of the probe-forming aperture, 1/Å, rounded up so that its rim is inside."""
+    return beam.semiangle * 1e-3 / wavelength(beam.energy) * (1 + ROUNDING)
+
+
 def aperture(kx: FloatArray, ky: FloatArray, *, beam: "Beam") -> ComplexArray:
     """Return the probe-forming aperture function A(k) exp(-i chi(k)), hard-edged, unit height.
 
@@ -109,6 +119,6 @@ def aperture(kx: FloatArray, ky: FloatArray, *, beam: "Beam") -> ComplexArray:
     array of complex
         Zero outside the semiangle.
     """
-    inside = wavelength(beam.energy) * np.hypot(kx, ky) <= beam.semiangle * 1e-3
+    inside = np.hypot(kx, ky) <= aperture_radius(beam)
     chi = aberration_phase(kx, ky, aberrations=beam.aberrations, energy=beam.energy)
     return np.asarray(inside * np.exp(-1j * chi))

@@ -7,7 +7,7 @@ import xarray as xr
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import Beam, StemAcquisition, rotate
 from echolith.forward.diffraction_box import sample_angles
-from echolith.forward.optics import aperture
+from echolith.forward.optics import aperture, aperture_radius
 
 FloatArray = npt.NDArray[np.float64]
 ComplexArray = npt.NDArray[np.complex128]
@@ -53,11 +53,11 @@ def phase_object_mean(
         If the phase is not a finite 2-D array over the scanned field, or the beam is partially
         coherent.
     """
-    phase = np.asarray(phase, dtype=np.float64)
-    _check(phase, acquisition, pixel_size)
+    values = np.asarray(phase, dtype=np.float64)
+    _check(values, acquisition, pixel_size)
     beam, scan = acquisition.beam, acquisition.scan
-    spectrum = 1j * phase if weak else np.exp(1j * phase)
-    q = _Frequencies(np.fft.fft2(spectrum) / phase.size, acquisition)
+    spectrum = 1j * values if weak else np.exp(1j * values)
+    q = _Frequencies(np.fft.fft2(spectrum) / values.size, acquisition)
     counts = np.zeros((*scan.shape, *acquisition.detector.shape), dtype=dtype)
     bins = acquisition.detector.subpixels
     angles = [a * 1e-3 / beam.wavelength for a in sample_angles(acquisition)]
@@ -97,8 +97,8 @@ class _Frequencies:
         return np.asarray(aperture(kx, ky, beam=self.beam), dtype=np.complex128)
 
     def _reaching(self, kx: float, ky: float) -> npt.NDArray[np.int64]:
-        radius = self.beam.semiangle * 1e-3 / self.beam.wavelength * (1 + 1e-9)
-        return np.flatnonzero(np.hypot(kx - self.q[:, 0], ky - self.q[:, 1]) <= radius)
+        distance = np.hypot(kx - self.q[:, 0], ky - self.q[:, 1])
+        return np.flatnonzero(distance <= aperture_radius(self.beam))
 
     def intensity(self, kx: float, ky: float) -> FloatArray:
         """Return |psi(K, R)|² over the scan, in units of the bright-field disc in vacuum."""

@@ -125,7 +125,7 @@ class _Solution:
 def _solve(problem: ColumnProblem) -> _Solution:
     """Levenberg-Marquardt; each step by conjugate gradients on the exact normal equations."""
     problem = with_amplitudes(problem)
-    state = problem.start
+    state, inner = problem.start, ~problem.edge
     residual = problem.residual(state)
     cost, damping = problem.cost(state, residual), 1e-3
     for iteration in range(problem.options.iterations):
@@ -136,7 +136,8 @@ def _solve(problem: ColumnProblem) -> _Solution:
             matrix = problem.normal_matrix(state, shapes)
             factor = _factor(matrix)
         while True:
-            step = _step(problem, state, shapes, factor, downhill, damping * np.diag(matrix))
+            diagonal = damping * np.diag(matrix)
+            step = _step(problem, state, shapes, factor, downhill, diagonal)
             trial = _moved(state, step)
             left = problem.residual(trial)
             trial_cost = problem.cost(trial, left)
@@ -145,12 +146,25 @@ def _solve(problem: ColumnProblem) -> _Solution:
             damping = 10 * max(damping, 1e-4)
             if damping > 1e6:
                 raise _not_converged(problem, state)
-        inner = ~problem.edge
+        promised = float(step @ downhill + step @ (diagonal * step))
         moved = np.hypot(trial.x - state.x, trial.y - state.y)[inner].max(initial=0)
-        state, residual, cost, damping = trial, left, trial_cost, damping / 30
-        if moved < problem.options.tolerance:
+        done = moved * (1 + damping) < problem.options.tolerance
+        damping = _next_damping(damping, gain=cost - trial_cost, promised=promised, cost=cost)
+        state, residual, cost = trial, left, trial_cost
+        if done:
             return _finish(problem, state, residual, iteration + 1)
     raise _not_converged(problem, state)
+
+
+def _next_damping(damping: float, *, gain: float, promised: float, cost: float) -> float:
+    """Raise the damping where the cost fell by far less than the quadratic model promised.
+
+    Next to strong residuals the cost bends more than the normal equations know, and undamped
+    steps would leap to and fro across its minimum.
+    """
+    if gain > 0.25 * promised or promised < 1e-9 * cost:
+        return damping / 30
+    return 10 * max(damping, 1e-2)
 
 
 def _step(

@@ -4,6 +4,7 @@ With A, C, F = C + 2 A, D = 2 o, E = F - D, B = D - A, G = E - A (see `projected
 an M column, E across a Li column, B across the middle of two M, G across the middle of two Li.
 """
 
+import warnings
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -13,7 +14,7 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.spatial import cKDTree
 
-from echolith.errors import BadInputError
+from echolith.errors import BadInputError, BadInputWarning
 from echolith.inverse.projected_lattice import (
     TOLERANCE,
     ProjectedLattice,
@@ -76,7 +77,7 @@ def measure_distances(
     Returns
     -------
     xarray.Dataset
-        For each name of `LONG_NAMES`, in Å: the mean ``<name>``; ``<name>_std``, its standard
+        For each name of `LONG_NAMES` with two pairs or more, in Å: the mean ``<name>``; ``<name>_std``, its standard
         error from the scatter of the pairs (pairs share columns: an error of one column that
         cancels in the sum is not counted); ``<name>_scatter``, the standard deviation of single
         pairs; and ``<name>_fit_std``, the standard error that follows from ``xy_covariance``,
@@ -84,10 +85,15 @@ def measure_distances(
         ``pair_second`` (indices of columns), ``pair_distance``, ``pair_x`` and ``pair_y`` (the
         vector). ``lattice`` (lattice_vector A, C, o; lattice_axis x, y), means over all columns.
 
+    Warns
+    -----
+    BadInputWarning
+        Names the distances left out because the field holds fewer than two of their pairs.
+
     Raises
     ------
     BadInputError
-        If there is no lattice, or a distance has fewer than two pairs.
+        If there is no lattice, or no distance has two pairs.
     """
     missing = [name for name in ("x", "y", "species") if name not in columns]
     if missing:
@@ -104,6 +110,7 @@ def measure_distances(
     covariance = columns["xy_covariance"].values if "xy_covariance" in columns else None
     found = {name: _pairs(name, xy, groups, lattice, mode) for name in LONG_NAMES}
     _check(found, groups)
+    found = {name: pairs for name, pairs in found.items() if len(pairs.first) >= 2}
     variables: dict[str, Any] = {}
     for name, pairs in found.items():
         for suffix, value in _summary(pairs, len(xy), covariance).items():
@@ -154,10 +161,13 @@ def _check(found: dict[str, _Pairs], groups: npt.NDArray[np.str_]) -> None:
     lacking = [LONG_NAMES[name] for name, pairs in found.items() if len(pairs.first) < 2]
     if lacking:
         counts = ", ".join(f"{int((groups == g).sum())} {g}" for g in ("M", "Li", "O+", "O-"))
-        raise BadInputError(
+        message = (
             f"fewer than two pairs for {', '.join(lacking)} among the columns away from the border "
             f"({counts}); scan a larger field, lower the margin, or pass include_edges=True"
         )
+        if len(lacking) == len(found):
+            raise BadInputError(message)
+        warnings.warn(message, BadInputWarning, stacklevel=3)
 
 
 def _summary(pairs: _Pairs, count: int, covariance: Array | None) -> dict[str, float]:

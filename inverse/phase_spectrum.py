@@ -1,4 +1,4 @@
-"""From the spectrum of a phase to the image, its transfer and its noise: what SSB and WDD return."""
+"""From the spectrum of a phase to its image, transfer and noise: what SSB and WDD return."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import xarray as xr
 from scipy import fft
 
 from echolith.forward.acquisition import StemAcquisition
-from echolith.inverse.scan_transform import HalfPlane
+from echolith.inverse.overlap_geometry import HalfPlane
 
 
 def reconstruction(

@@ -19,17 +19,19 @@ import xarray as xr
 
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import Aberrations
+from echolith.forward.optics import aperture_radius
+from echolith.inverse.overlap_geometry import (
+    aberration_turns,
+    bright_field_disc,
+    half_plane,
+)
 from echolith.inverse.overlap_kernels import project_overlaps
 from echolith.inverse.phase_spectrum import reconstruction
 from echolith.inverse.scan_transform import (
     Block,
     Streaming,
     Sums,
-    aberration_turns,
-    aperture_radius,
-    bright_field_disc,
     checked_counts,
-    half_plane,
     project_spectra,
 )
 
@@ -84,7 +86,7 @@ def ssb(
         )
     counts, acquisition = checked_counts(measurement)
     beam, scan = acquisition.beam, acquisition.scan
-    disc, radius = bright_field_disc(acquisition), aperture_radius(acquisition)
+    disc, radius = bright_field_disc(acquisition), aperture_radius(acquisition.beam)
     plane = half_plane(scan, 2 * radius)
     polynomial = aberration_turns(
         beam.aberrations if aberrations is None else aberrations,

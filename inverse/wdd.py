@@ -29,21 +29,23 @@ from scipy import fft
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import Aberrations, StemAcquisition, rotate
 from echolith.forward.diffraction_box import sample_angles
+from echolith.forward.optics import aperture_radius
+from echolith.inverse.overlap_geometry import (
+    Disc,
+    FloatArray,
+    HalfPlane,
+    aberration_turns,
+    bright_field_disc,
+    half_plane,
+)
 from echolith.inverse.overlap_kernels import fill_wigner, overlap_transfer, project_weights
 from echolith.inverse.phase_spectrum import reconstruction
 from echolith.inverse.scan_transform import (
     PIXELS_PER_TASK,
     Block,
-    Disc,
-    FloatArray,
-    HalfPlane,
     Streaming,
     Sums,
-    aberration_turns,
-    aperture_radius,
-    bright_field_disc,
     checked_counts,
-    half_plane,
     project_spectra,
 )
 
@@ -100,7 +102,7 @@ def wdd_weights(
             "function; 1e-2 at 1e4 e/Å², 1e-3 for clean data"
         )
     chosen = acquisition.beam.aberrations if aberrations is None else aberrations
-    disc, radius = bright_field_disc(acquisition), aperture_radius(acquisition)
+    disc, radius = bright_field_disc(acquisition), aperture_radius(acquisition.beam)
     plane = half_plane(acquisition.scan, 2 * radius)
     wigner = _Wigner(acquisition, chosen, disc, epsilon)
     values = np.empty((disc.pixels.size, wigner.parts, plane.size), np.float32)
@@ -207,12 +209,13 @@ def wdd(
     transfer = size / size.max() if size.any() else size
     support = transfer > max(minimum_transfer, 0)
     # In the kernel G lacks 1/N and Gamma is per sample point, 1/area of the vacuum intensity.
-    scale = result.electrons * acquisition.scan.shape[0] * acquisition.scan.shape[1]
-    scale = scale / weights.disc.area * np.where(support, weights.transfer, 1)
+    positions = acquisition.scan.shape[0] * acquisition.scan.shape[1]
+    scale = result.electrons * positions / weights.disc.area
+    response = scale * np.where(support, weights.transfer, 1)
     return reconstruction(
-        (imaginary - 1j * real) / scale,
+        (imaginary - 1j * real) / response,
         transfer=transfer,
-        variance=noise / np.abs(scale) ** 2,
+        variance=noise / np.abs(response) ** 2,
         support=support,
         plane=plane,
         acquisition=acquisition,
@@ -233,7 +236,7 @@ class _Wigner:
         beam, detector = acquisition.beam, acquisition.detector
         self.shape, self.bins = detector.shape, detector.subpixels
         self.ky, self.kx = (a * 1e-3 / beam.wavelength for a in sample_angles(acquisition))
-        self.square = aperture_radius(acquisition) ** 2
+        self.square = aperture_radius(acquisition.beam) ** 2
         self.polynomial = aberration_turns(aberrations, wavelength=beam.wavelength)
         self.parts = 2 if self.polynomial.size else 1
         self.floor = np.float32(epsilon * disc.area**2)

@@ -8,6 +8,7 @@ import xarray as xr
 
 from echolith.forward.acquisition import Settings
 from echolith.protocols import Forward, Metric, Noise, Solver
+from echolith.validation.information import Information
 
 
 class Sample(NamedTuple):
@@ -52,6 +53,9 @@ class Scenario:
         The scalar variables reported with truth, estimate and uncertainty.
     notes : tuple of str
         Said in every report: how the solver's model differs from the generating one.
+    information : callable, optional
+        ``information(specimen) -> Information``: what the measurement tells about the specimen's
+        parameters, for `cramer_rao`.
     """
 
     name: str
@@ -65,6 +69,7 @@ class Scenario:
     metrics: tuple[Metric, ...]
     quantities: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    information: Callable[[Any], Information] | None = None
 
     def simulate(self, *, seed: int, noise_free: bool = False) -> Sample:
         """Simulate one case in memory.

@@ -40,7 +40,9 @@ from echolith.structures.li_rich_oxide import (
 )
 from echolith.structures.orientation import project_structure
 from echolith.units import Angstrom, ElectronsPerSquareAngstrom
+from echolith.validation.column_bound import field_information
 from echolith.validation.gauge import remove_shift
+from echolith.validation.information import Information
 from echolith.validation.metrics import (
     absolute_error,
     column_rms,
@@ -139,6 +141,19 @@ def li_rich_oxide(settings: LiRichOxideSettings) -> Scenario:
             "The solver's model differs from the generating one: data come from multislice of "
             "atoms, the solver assumes a single weak phase made of one profile per species.",
         ),
+        information=partial(_information, settings) if settings.structure is None else None,
+    )
+
+
+def _information(settings: LiRichOxideSettings, specimen: Atoms) -> Information:
+    return field_information(
+        _columns_in_scan(settings, specimen),
+        parameters=PARAMETERS[settings.state],
+        occupation=settings.occupation,
+        thickness=settings.thickness,
+        acquisition=settings.acquisition,
+        simulation=settings.simulation,
+        noise=PoissonCounting(),
     )
 
 

@@ -1,0 +1,182 @@
+"""The information of a 4D-STEM field about its columns and the distances between them."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from echolith.forward.acquisition import StemAcquisition
+from echolith.forward.column_derivatives import KINDS
+from echolith.forward.column_information import ColumnInformation, column_information
+from echolith.forward.simulation import Simulation
+from echolith.protocols import Noise
+from echolith.structures.columns import true_pairs
+from echolith.structures.li_rich_oxide import periodic_specimen
+from echolith.structures.occupation import Occupation
+from echolith.structures.projected_cell import ProjectedParameters
+from echolith.validation.information import Information
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+Array = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+SAME = 1e-3
+"""Å; two images of a column this equally far share what is known of it."""
+
+NOTES = (
+    "Position and strength of every column are unknown and marginalised; beam, scan and thickness "
+    "are known.",
+    "The crystal is the average one: sites hold the mean of what is drawn on them.",
+    "The bound includes the dark field: all detector pixels and the annular detector.",
+)
+
+
+def field_information(
+    columns: xr.Dataset,
+    *,
+    parameters: ProjectedParameters,
+    occupation: Occupation,
+    thickness: float,
+    acquisition: StemAcquisition,
+    simulation: Simulation,
+    noise: Noise,
+) -> Information:
+    """Return the information about the columns of Li-rich oxide in a scanned field.
+
+    Parameters
+    ----------
+    columns : xarray.Dataset
+        The true columns of the field with lattice indices, those near its border flagged
+        ``edge``.
+    parameters : ProjectedParameters
+        Of the crystal.
+    occupation : Occupation
+    thickness : float
+        Å.
+    acquisition : StemAcquisition
+    simulation : Simulation
+    noise : Noise
+
+    Returns
+    -------
+    Information
+        Parameters ``<species><i>,<j>[+-].x``, ``.y`` (Å) and ``.strength``; the eight distances,
+        their means over the field's inner pairs and, with ``_single``, one pair each.
+    """
+    cell = average_crystal(parameters, thickness=thickness, occupation=occupation)
+    labels = _labels(cell)
+    kinds = sorted(set(labels))
+    groups = np.array([kinds.index(label) for label in labels])
+    known = column_information(
+        cell, groups, acquisition=acquisition, simulation=simulation, noise=noise
+    )
+    place = {kind[:2] + (kind[2] % 2,): n for n, kind in enumerate(kinds)}
+    matrix = _field_matrix(columns, known, place, kinds, np.asarray(cell.cell)[:2, :2])
+    names = _names(columns)
+    gradients = _gradients(columns, len(names))
+    units = dict.fromkeys(gradients, "Å") | {n: "Å" for n in names if not n.endswith("strength")}
+    return Information(names=names, matrix=matrix, gradients=gradients, units=units, notes=NOTES)
+
+
+def average_crystal(
+    parameters: ProjectedParameters, *, thickness: float, occupation: Occupation
+) -> "Atoms":
+    """Return one crystal cell whose M sites hold the mean of what an occupation draws on them."""
+    atoms = periodic_specimen(parameters, thickness=thickness, occupation=Occupation.ORDERED)
+    symbols = np.asarray(atoms.symbols)
+    metal = atoms.arrays["column_kind"] == "M"
+    minority = metal & (symbols == "Li")
+    atoms.arrays["spacegroup_kinds"] = np.where(minority, 2, np.where(metal, 1, 0))
+    atoms.info["occupancy"] = {
+        "1": dict(occupation.content(minority=False)),
+        "2": dict(occupation.content(minority=True)),
+    }
+    return atoms
+
+
+def _labels(atoms: "Atoms") -> list[tuple[str, int, int, int]]:
+    """Return kind, sign, i and j of the column of each atom."""
+    arrays = atoms.arrays
+    names = ("column_kind", "sign", "lattice_i", "lattice_j")
+    kind, *rest = (arrays[name].tolist() for name in names)
+    return [(str(k), int(s), int(i), int(j)) for k, s, i, j in zip(kind, *rest, strict=True)]
+
+
+def _field_matrix(
+    columns: xr.Dataset,
+    known: ColumnInformation,
+    place: Mapping[tuple[str, int, int], int],
+    kinds: list[tuple[str, int, int, int]],
+    cell: Array,
+) -> Array:
+    """Information about the field's columns: that of the supercell, each pair's nearest image."""
+    species, sign = columns["species"].values.tolist(), columns["sign"].values.astype(int)
+    i, j = columns["lattice_i"].values.astype(int), columns["lattice_j"].values.astype(int)
+    column = np.array(
+        [place[s, int(g), int(n) % 2] for s, g, n in zip(species, sign, i, strict=True)]
+    )
+    home = np.array(kinds, dtype=object)[column][:, 2:].astype(int)
+    cells = np.stack([(i - home[:, 0]) // 2, j - home[:, 1]], axis=1)
+    repeats = np.array(known.repeats)
+    xy = np.stack([columns["x"].values, columns["y"].values], axis=1)
+    blocks = known.matrix.reshape(
+        *known.repeats, known.columns, len(KINDS), *known.repeats, known.columns, len(KINDS)
+    )[0, 0]
+    n = len(column)
+    matrix = np.zeros((n, len(KINDS), n, len(KINDS)))
+    for a in range(n):
+        offset = cells - cells[a]
+        share = _nearest_share(xy - xy[a], cell * repeats[:, None])
+        t1, t2 = (offset % repeats).T
+        matrix[a] = np.moveaxis(
+            blocks[column[a], :, t1, t2, column, :] * share[:, None, None], 0, 1
+        )
+    flat = matrix.reshape(n * len(KINDS), -1)
+    return np.asarray((flat + flat.T) / 2)
+
+
+def _nearest_share(offset: Array, supercell: Array) -> Array:
+    """Return 1 where an offset is the shortest of its images, shared among equals, else 0."""
+    steps = np.stack(np.meshgrid([-1, 0, 1], [-1, 0, 1], indexing="ij"), axis=-1).reshape(-1, 2)
+    lengths = np.linalg.norm(offset[:, None] + steps @ supercell, axis=-1)
+    shortest = lengths.min(axis=1)
+    equals = (lengths < shortest[:, None] + SAME).sum(axis=1)
+    here = np.linalg.norm(offset, axis=1) < shortest + SAME
+    return np.where(here, 1 / equals, 0.0)
+
+
+def _names(columns: xr.Dataset) -> tuple[str, ...]:
+    marks = {1: "+", -1: "-", 0: ""}
+    labels = [
+        f"{s}{marks[int(g)]}({int(i)},{int(j)})"
+        for s, g, i, j in zip(
+            *(columns[n].values for n in ("species", "sign", "lattice_i", "lattice_j")),
+            strict=True,
+        )
+    ]
+    return tuple(f"{label}.{kind}" for label in labels for kind in KINDS)
+
+
+def _gradients(columns: xr.Dataset, size: int) -> dict[str, Array]:
+    """Derivative of every distance: each pair's, and their mean over the field."""
+    pairs = true_pairs(columns)
+    inner = ~columns["edge"].values.astype(bool)
+    first, second = pairs["pair_first"].values, pairs["pair_second"].values
+    xy = np.stack([columns["x"].values, columns["y"].values], axis=1)
+    keep = inner[first] & inner[second]
+    gradients = {}
+    for name in dict.fromkeys(pairs["pair_name"].values[keep].tolist()):
+        chosen = np.flatnonzero(keep & (pairs["pair_name"].values == name))
+        rows = np.zeros((len(chosen), size))
+        for row, n in zip(rows, chosen, strict=True):
+            vector = xy[second[n]] - xy[first[n]]
+            unit = vector / np.linalg.norm(vector)
+            at, to = first[n] * len(KINDS), second[n] * len(KINDS)
+            row[at : at + 2], row[to : to + 2] = -unit, unit
+        gradients[name] = rows.mean(axis=0, keepdims=True)
+        gradients[f"{name}_single"] = rows
+    return gradients
