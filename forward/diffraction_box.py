@@ -68,9 +68,9 @@ class DiffractionBox:
         return self.angles(axis) * 1e-3 / wavelength(self.energy)
 
     def band(self) -> IntArray:
-        """Return the columns of the spectrum that the antialias aperture leaves, ascending."""
+        """Return the rows of the spectrum that the antialias aperture leaves, ascending."""
         cutoff = ANTIALIAS_CUTOFF / 2 / max(self.sampling)
-        return np.flatnonzero(np.abs(self.frequencies(1)) <= cutoff)
+        return np.flatnonzero(np.abs(self.frequencies(0)) <= cutoff)
 
     def holds_whole_cells(self, cell: FloatArray) -> bool:
         """Say whether both sides are lattice vectors of a lateral cell (rows, xy in Å)."""
@@ -246,22 +246,25 @@ class Readout:
         ratio = inside.sum() / sampled if sampled else float(np.prod(self.box.multiple))
         return float(self.acquisition.electrons_per_position * ratio)
 
+    @cached_property
+    def _ring(self) -> IntArray:
+        """Flat indices of the annulus in the rows of the band."""
+        return np.flatnonzero(self.annulus[self.box.band()])
+
     def read(
-        self, intensity: npt.NDArray[np.float32], columns: IntArray
+        self, intensity: npt.NDArray[np.float32]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Return stored frames (n, dy, dx) and annular counts (n,) from intensities.
 
         Parameters
         ----------
-        intensity : array of float32, (n, ny, len(columns))
-            Fraction of the electrons at each point of some columns of the spectrum.
-        columns : array of int
-            Which columns, ascending.
+        intensity : array of float32, (n, rows of the band, nx)
+            Fraction of the electrons at each point of the spectrum's rows in the antialias band.
         """
-        where = np.searchsorted(columns, self.columns)
-        frames = self.frame(intensity[:, self.rows[:, None], where[None]])
-        ring = self.annulus[:, columns]
-        haadf = np.array([frame[ring].sum(dtype=np.float64) for frame in intensity])
+        where = np.searchsorted(self.box.band(), self.rows)
+        frames = self.frame(intensity[:, where[:, None], self.columns[None]])
+        ring = intensity.reshape(len(intensity), -1)[:, self._ring]
+        haadf = ring.sum(axis=1, dtype=np.float64)
         return frames, (haadf * self.scale).astype(np.float32)
 
     def frame(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

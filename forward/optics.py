@@ -100,7 +100,7 @@ inside, whichever way the last digit of their angle was rounded."""
 
 
 def aperture_radius(beam: "Beam") -> float:
-    """Return the radius of the probe-forming aperture, 1/Å, rounded up so that its rim is inside."""
+    """Return the radius of the probe-forming aperture, 1/Å, rounded up: its rim is inside."""
     return beam.semiangle * 1e-3 / wavelength(beam.energy) * (1 + ROUNDING)
 
 

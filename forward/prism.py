@@ -57,18 +57,18 @@ def scattering_rows(
     -------
     array of complex64, (n, points)
     """
-    columns = slices.columns
-    rows, points = detected_points(readout)
-    where = np.searchsorted(columns, points)
+    band = slices.rows
+    rows, columns = detected_points(readout)
+    where = np.searchsorted(band, rows)
     corner = slices.corners(centre[None])
-    matrix = np.empty((len(waves), len(rows)), dtype=np.complex64)
+    matrix = np.empty((len(waves), len(where)), dtype=np.complex64)
     batch = -(-POINTS_AT_ONCE // int(np.prod(slices.box.gpts)))
     for start in range(0, len(waves), batch):
         some = waves[start : start + batch]
-        spectra = np.zeros((len(some), slices.box.gpts[0], len(columns)), dtype=np.complex64)
-        spectra[np.arange(len(some)), some[:, 0], np.searchsorted(columns, some[:, 1])] = 1
+        spectra = np.zeros((len(some), len(band), slices.box.gpts[1]), dtype=np.complex64)
+        spectra[np.arange(len(some)), np.searchsorted(band, some[:, 0]), some[:, 1]] = 1
         exit_waves = propagate(spectra, np.repeat(corner, len(some), axis=0), slices)
-        matrix[start : start + batch] = exit_waves[:, rows, where]
+        matrix[start : start + batch] = exit_waves[:, where, columns]
     return matrix
 
 

@@ -91,7 +91,9 @@ def _check(reconstruction: xr.Dataset, columns: xr.Dataset) -> None:
             raise BadInputError(f"{bad} of {values.size} values of {name} are not finite")
 
 
-def residual_phase(reconstruction: xr.Dataset, fitted: xr.Dataset) -> xr.DataArray:
+def residual_phase(
+    reconstruction: xr.Dataset, fitted: xr.Dataset, *, options: FitOptions | None = None
+) -> xr.DataArray:
     """Return the phase that the fitted columns do not explain, inside the support, rad.
 
     Parameters
@@ -100,8 +102,12 @@ def residual_phase(reconstruction: xr.Dataset, fitted: xr.Dataset) -> xr.DataArr
         What was fitted.
     fitted : xarray.Dataset
         Result of `fit_columns` with form factors.
+    options : FitOptions, optional
+        Those of the fit, where it had its own scattering factors.
     """
-    problem = ColumnProblem.of(reconstruction, fitted, FitOptions())
+    skew = fitted.sizes["shape_term"] > len(EVEN)
+    options = (options or FitOptions()).model_copy(update={"skewness_std": float(skew)})
+    problem = ColumnProblem.of(reconstruction, fitted, options)
     state = replace(
         problem.start,
         amplitude=np.asarray(fitted["amplitude"].values, dtype=float),

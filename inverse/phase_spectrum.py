@@ -7,6 +7,7 @@ import numpy.typing as npt
 import xarray as xr
 from scipy import fft
 
+from echolith.errors import BadInputError
 from echolith.forward.acquisition import StemAcquisition
 from echolith.inverse.overlap_geometry import HalfPlane
 
@@ -42,8 +43,20 @@ def reconstruction(
     -------
     xarray.Dataset
         ``phase`` (scan_y, scan_x) in rad; ``transfer`` and ``weight`` (q_y, q_x).
+
+    Raises
+    ------
+    BadInputError
+        If nothing is transferred.
     """
     (ny, nx), (step_y, step_x) = plane.shape, acquisition.scan.step
+    if not support.any():
+        height, width = acquisition.scan.extent
+        raise BadInputError(
+            f"{ny} × {nx} scan positions over {height:.4g} × {width:.4g} Å: no spatial frequency of "
+            f"this field is transferred (at most {transfer.max(initial=0):.2g}); scan a larger "
+            "field with 3 positions or more along an axis, or lower the cut-off"
+        )
     kept = np.where(support, spectrum, 0)
     phase = fft.irfft2(plane.half(kept) * (ny * nx), s=plane.shape)
     weight = np.where(support, 1 / np.where(support, variance, 1), 0)

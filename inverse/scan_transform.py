@@ -54,6 +54,12 @@ class Streaming:
     memory: int = 1 << 28
     workers: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.memory < 1:
+            raise BadInputError(f"memory = {self.memory} bytes; expected 1 or more")
+        if self.workers is not None and self.workers < 1:
+            raise BadInputError(f"workers = {self.workers} threads; expected 1 or more, or None")
+
     def threads(self) -> int:
         """Return the number of threads to use."""
         import dask

@@ -73,7 +73,8 @@ def ssb(
     Raises
     ------
     BadInputError
-        For missing metadata, wrong shapes, NaN or negative counts, empty frames.
+        For missing metadata, wrong shapes, NaN or negative counts, empty frames, or a field
+        without a spatial frequency that is transferred.
 
     References
     ----------

@@ -74,7 +74,7 @@ def field_information(
     known = column_information(
         cell, groups, acquisition=acquisition, simulation=simulation, noise=noise
     )
-    place = {kind[:2] + (kind[2] % 2,): n for n, kind in enumerate(kinds)}
+    place = {(*kind[:2], kind[2] % 2): n for n, kind in enumerate(kinds)}
     matrix = _field_matrix(columns, known, place, kinds, np.asarray(cell.cell)[:2, :2])
     names = _names(columns)
     gradients = _gradients(columns, len(names))
@@ -162,7 +162,7 @@ def _names(columns: xr.Dataset) -> tuple[str, ...]:
 
 
 def _gradients(columns: xr.Dataset, size: int) -> dict[str, Array]:
-    """Derivative of every distance: each pair's, and their mean over the field."""
+    """Return the derivative of every distance: each pair's, and their mean over the field."""
     pairs = true_pairs(columns)
     inner = ~columns["edge"].values.astype(bool)
     first, second = pairs["pair_first"].values, pairs["pair_second"].values

@@ -9,6 +9,8 @@ import xarray as xr
 from echolith.forward.acquisition import Settings
 from echolith.protocols import Forward, Metric, Noise, Solver
 from echolith.validation.information import Information
+from echolith.validation.residuals import array_residuals
+from echolith.validation.statistics import Residuals
 
 
 class Sample(NamedTuple):
@@ -56,6 +58,10 @@ class Scenario:
     information : callable, optional
         ``information(specimen) -> Information``: what the measurement tells about the specimen's
         parameters, for `cramer_rao`.
+    residuals : callable
+        ``residuals(estimate, truth) -> {kind: Residuals}``: errors value by value with their
+        reported standard deviations, for pulls and single values; by default every array that
+        estimate and truth share.
     """
 
     name: str
@@ -70,6 +76,7 @@ class Scenario:
     quantities: tuple[str, ...]
     notes: tuple[str, ...] = ()
     information: Callable[[Any], Information] | None = None
+    residuals: Callable[[xr.Dataset, xr.Dataset], dict[str, Residuals]] = array_residuals
 
     def simulate(self, *, seed: int, noise_free: bool = False) -> Sample:
         """Simulate one case in memory.

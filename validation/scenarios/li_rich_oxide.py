@@ -49,6 +49,7 @@ from echolith.validation.metrics import (
     false_columns,
     found_fraction,
 )
+from echolith.validation.residuals import column_residuals
 from echolith.validation.scenario import Scenario
 
 SUMMARY = "Li-rich layered oxide along [010]: 4D-STEM, ptychographic phase, eight named distances"
@@ -141,6 +142,7 @@ def li_rich_oxide(settings: LiRichOxideSettings) -> Scenario:
             "The solver's model differs from the generating one: data come from multislice of "
             "atoms, the solver assumes a single weak phase made of one profile per species.",
         ),
+        residuals=column_residuals,
         information=partial(_information, settings) if settings.structure is None else None,
     )
 
