@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from echolith.dataset import load as load
     from echolith.dataset import load_truth as load_truth
     from echolith.dataset import save as save
+    from echolith.validation.bounds import cramer_rao as cramer_rao
     from echolith.validation.catalogue import scenario as scenario
     from echolith.validation.catalogue import scenarios as scenarios
     from echolith.validation.round_trip import round_trip as round_trip
 
 _HOMES = {
+    "cramer_rao": "echolith.validation.bounds",
     "load": "echolith.dataset",
     "load_truth": "echolith.dataset",
     "round_trip": "echolith.validation.round_trip",
@@ -25,7 +27,16 @@ _HOMES = {
     "scenarios": "echolith.validation.catalogue",
 }
 
-__all__ = ["__version__", "load", "load_truth", "round_trip", "save", "scenario", "scenarios"]
+__all__ = [
+    "__version__",
+    "cramer_rao",
+    "load",
+    "load_truth",
+    "round_trip",
+    "save",
+    "scenario",
+    "scenarios",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The command line: ``echolith list | describe | run | export | demo``.
+"""The command line: ``echolith list | describe | run | bound | export | demo``.
 
 Exit codes: 0 done, 1 the run finished but a case failed, 2 bad input, 130 interrupted. With
 ``--json`` one object goes to standard output and nothing else does.
@@ -157,6 +157,33 @@ def run(
         typer.echo(f"report: {written}", err=True)
     if failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def bound(
+    scenario: ScenarioName,
+    seed: Seed = 0,
+    unknown: Annotated[
+        list[str] | None,
+        typer.Option(help="Unknown parameters, e.g. '*.x'; all by default; repeatable."),
+    ] = None,
+    settings: Set = None,
+    config: Config = None,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Print the Cramér-Rao bound: the smallest spread any unbiased solver can reach."""
+    from echolith.validation.bounds import bound_summary
+    from echolith.validation.tables import bound_table
+
+    chosen = _scenario(scenario, settings, config, None)
+    with _session(strict=False, workers=workers) as progress:
+        progress.announce("bound")
+        content = bound_summary(chosen, parameters=unknown, seed=seed)
+    if as_json:
+        _print_json(content)
+    else:
+        typer.echo(bound_table(content))
 
 
 @app.command()

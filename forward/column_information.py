@@ -37,8 +37,9 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 POINTS_AT_ONCE = 48
-LEAST_SIDE = 9.0
-"""Å. A supercell twice as wide changes the bound of a column by less than 1 % (tested)."""
+SIDE = 8.0
+"""Least width of the supercell in units of wavelength / semiangle, the size of the probe. One cell
+more changes the bound of a column by less than 1.5 % (tested)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ def column_information(
     acquisition: StemAcquisition,
     simulation: Simulation,
     noise: Noise,
-    side: float = LEAST_SIDE,
+    side: float | None = None,
     workers: int = 2,
 ) -> ColumnInformation:
     """Return the Fisher information about positions and strengths of the columns of a crystal.
@@ -90,8 +91,8 @@ def column_information(
         Slices and sampling; phonons are not included.
     noise : Noise
         Gives the information of independent data points from mean and derivative.
-    side : float
-        Least width of the supercell, Å.
+    side : float, optional
+        Least width of the supercell, Å; by default `SIDE` probes.
     workers : int
         Threads; the result does not depend on them.
 
@@ -113,7 +114,7 @@ def column_information(
     cell = supercell(
         atoms,
         groups,
-        side=side,
+        side=SIDE * beam.wavelength / (beam.semiangle * 1e-3) if side is None else side,
         sampling=wave_sampling(acquisition, simulation),
         slice_thickness=simulation.slice_thickness,
     )

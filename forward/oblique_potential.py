@@ -177,6 +177,7 @@ class ScatteringFactors:
         self._known: dict[str, FloatArray] = {}
 
     def __call__(self, symbol: str) -> FloatArray:
+        """Return the projected scattering factor of an element on the grid."""
         if symbol not in self._known:
             factor = self._lobato.projected_scattering_factor(symbol)(self._k2)
             self._known[symbol] = np.asarray(factor, dtype=np.float64)

@@ -34,9 +34,7 @@ TASK_BYTES = 128e6
 
 def measured_blocks(atoms: "Atoms", plan: Plan) -> list[tuple[int, Task]]:
     """Return the number of rows and the task (a `Block`) of each chunk of scan rows."""
-    from ase import Atoms
-
-    atoms = Atoms(atoms)  # a copy: the tasks run later
+    atoms = atoms.copy()  # the tasks run later
     scan = plan.acquisition.scan
     chunks = row_chunks(scan.shape[0], _chunk_rows(plan))
     if plan.cost.engine is Engine.BLOCH:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +67,28 @@ def cramer_rao(
     information = scenario.information(scenario.build(seed))
     bound = bound_of(information, parameters=parameters)
     return bound.assign_attrs(scenario=scenario.name)
+
+
+def bound_summary(
+    scenario: Scenario, *, parameters: Iterable[str] | None = None, seed: int = 0
+) -> dict[str, Any]:
+    """Return `cramer_rao` as plain values: the object ``echolith bound --json`` prints."""
+    bound = cramer_rao(scenario, parameters=parameters, seed=seed)
+    return {
+        "scenario": scenario.name,
+        "settings": scenario.settings.model_dump(mode="json"),
+        "seed": seed,
+        "bounds": {
+            str(name): {
+                "value": float(value) if np.isfinite(value) else None,
+                "unit": value.attrs["units"],
+            }
+            for name, value in bound.data_vars.items()
+            if not value.ndim
+        },
+        "undetermined": list(bound.attrs["undetermined"]),
+        "notes": list(bound.attrs["notes"]),
+    }
 
 
 def bound_of(information: Information, *, parameters: Iterable[str] | None = None) -> xr.Dataset:

@@ -24,6 +24,8 @@ def summary_table(summary: dict[str, Any]) -> str:
         lines += [
             f"{name:<24} {_number(s['value'], '8.3f')} {s['unit']}" for name, s in scores.items()
         ]
+    if summary.get("calibration"):
+        lines += ["", *_calibration(summary["calibration"])]
     for seed, why in summary.get("failures", {}).items():
         lines.append(f"seed {seed} failed: {why}")
     times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in summary["timings"].items())
@@ -48,15 +50,54 @@ def _quantities(quantities: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def _statistics(statistics: dict[str, dict[str, Any]]) -> list[str]:
-    names = ("bias", "spread", "rmse", "single_bias", "single_spread")
-    lines = [
-        f"{'statistics':<12} " + " ".join(f"{n.replace('_', ' '):>14}" for n in names) + "  unit"
-    ]
+    names = ("bias", "spread", "bound", "rmse", "single_bias", "single_spread", "single_bound")
+    heads = " ".join(f"{n.replace('_', ' '):>13}" for n in names)
+    lines = [f"{'statistics':<12} {heads}  unit  efficiency (single)  coverage95"]
     for name, entry in statistics.items():
         unit, factor = PRINTED.get(entry["unit"], (entry["unit"], 1.0))
-        cells = " ".join(_number(_scaled(entry.get(n), factor), "14.3f") for n in names)
-        lines.append(f"{name:<12} {cells}  {unit}")
+        cells = " ".join(_number(_scaled(entry.get(n), factor), "13.3f") for n in names)
+        shares = [entry.get(n) for n in ("efficiency", "single_efficiency", "coverage95")]
+        mean, single, coverage = (_number(share, "5.2f").strip() for share in shares)
+        lines.append(f"{name:<12} {cells}  {unit:<4}  {mean:>10} ({single:>6})  {coverage:>10}")
     return lines
+
+
+def _calibration(calibration: dict[str, dict[str, Any]]) -> list[str]:
+    lines = [
+        f"{'error bars':<12} {'values':>7} {'rms error':>10} {'pull variance':>14} "
+        f"{'within 68 %':>12} {'within 95 %':>12}"
+    ]
+    for name, entry in calibration.items():
+        unit, factor = PRINTED.get(entry["unit"], (entry["unit"], 1.0))
+        lines.append(
+            f"{name:<12} {entry['count']:>7} {entry['rms_error'] * factor:>7.3f} {unit:<2} "
+            f"{entry['pull_variance']:>14.2f} {entry['coverage68']:>12.3f} "
+            f"{entry['coverage95']:>12.3f}"
+        )
+    return lines
+
+
+def bound_table(content: dict[str, Any]) -> str:
+    """Return the bounds of a scenario as text.
+
+    Parameters
+    ----------
+    content : dict
+        The object ``echolith bound --json`` prints.
+    """
+    lines = [f"{content['scenario']}: least standard deviation of an unbiased estimate", ""]
+    lines += [f"{'quantity':<18} {'bound':>9} {'of one':>9}  unit"]
+    bounds = content["bounds"]
+    for name, entry in bounds.items():
+        if name.endswith("_single"):
+            continue
+        unit, factor = PRINTED.get(entry["unit"], (entry["unit"], 1.0))
+        single = bounds.get(f"{name}_single", {}).get("value")
+        cells = [_number(_scaled(value, factor), "9.4f") for value in (entry["value"], single)]
+        lines.append(f"{name:<18} {' '.join(cells)}  {unit}")
+    if content["undetermined"]:
+        lines += ["", f"not determined by the data: {', '.join(content['undetermined'])}"]
+    return "\n".join([*lines, "", *(f"* {note}" for note in content["notes"])])
 
 
 def _scaled(value: float | None, factor: float) -> float | None:
