@@ -188,7 +188,9 @@ def together(groups: Sequence[Group], sizes: Sequence[tuple[float, float]]) -> G
         unit="1",
         elements=sum(g.elements for g in groups),
         count=np.sum([g.count for g in groups], axis=0),
-        mean_square=_pool([g.mean_square / s for g, (s, _) in zip(groups, sizes, strict=True)], groups),
+        mean_square=_pool(
+            [g.mean_square / s for g, (s, _) in zip(groups, sizes, strict=True)], groups
+        ),
         variance=_pool([g.variance / s for g, (_, s) in zip(groups, sizes, strict=True)], groups),
     )
 

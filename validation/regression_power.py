@@ -4,11 +4,11 @@ Worst case throughout: the errors of baseline and current solver are independent
 noise they are mostly alike, and smaller changes are found.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy import special, stats
 
 from echolith.errors import BadInputError
@@ -25,40 +25,80 @@ from echolith.validation.regression import (
 )
 from echolith.validation.verdict import ALL, spoken
 
-POWER = 0.9
-INCREASE = 0.1
-"""Relative growth of the spread that is to be found."""
 MOST_SEEDS = 10_000
+LARGEST = 9.0
+"""Relative growth beyond which nobody needs a test."""
 CONFIDENCE = 0.8
 """With which the scatter from seed to seed, known from few of them, is not underestimated."""
 QUANTILES = (np.arange(400) + 0.5) / 400
 
 
-def power(
-    seeds: int,
-    *,
-    errors: float,
-    effective: float | None = None,
-    increase: float = INCREASE,
-    margin: float = MARGIN,
-    false_alarm: float = FALSE_ALARM,
-) -> float:
+@dataclass(frozen=True, kw_only=True)
+class Aim:
+    """What is to be found, how surely, and at what price.
+
+    Attributes
+    ----------
+    increase : float
+        Relative growth of the spread.
+    power : float
+        Chance to find it.
+    margin : float
+        Relative growth that is allowed.
+    false_alarm : float
+        Chance that an unchanged solver is called worse.
+
+    Raises
+    ------
+    BadInputError
+        If one of them cannot be, or the increase is within the margin.
+    """
+
+    increase: float = 0.1
+    power: float = 0.9
+    margin: float = MARGIN
+    false_alarm: float = FALSE_ALARM
+
+    def __post_init__(self) -> None:
+        check_rates(margin=self.margin, false_alarm=self.false_alarm)
+        if not 0 < self.power < 1:
+            raise BadInputError(f"power = {self.power:g}; expected above 0 and below 1, e.g. 0.9")
+        if not self.margin < self.increase:
+            raise BadInputError(
+                f"an increase of {100 * self.increase:g} % is within the margin of "
+                f"{100 * self.margin:g} %; ask for a larger one or lower the margin"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """The errors that one test pools in each seed.
+
+    Attributes
+    ----------
+    name : str
+    errors : float
+        How many.
+    effective : float
+        How many independent normal errors would scatter as they do; see `effective_errors`.
+    part : float
+        Of the false-alarm rate, this test's.
+    """
+
+    name: str
+    errors: float
+    effective: float
+    part: float = 1.0
+
+
+def power(seeds: int, *, pool: Pool, aim: Aim) -> float:
     """Return the chance that a larger spread is found.
 
     Parameters
     ----------
     seeds : int
-    errors : float
-        Errors pooled in each seed.
-    effective : float, optional
-        How many independent normal errors scatter as these do (see `effective_errors`); all of
-        them by default.
-    increase : float
-        Relative growth of the spread.
-    margin : float
-        Growth that is allowed.
-    false_alarm : float
-        Of this one test.
+    pool : Pool
+    aim : Aim
 
     Returns
     -------
@@ -67,109 +107,73 @@ def power(
 
     Examples
     --------
-    >>> round(power(8, errors=400), 2)
+    >>> round(power(8, pool=Pool(name="voxels", errors=400, effective=400), aim=Aim()), 2)
     0.97
     """
     if seeds < LEAST_SEEDS:
         return 0.0
-    block = block_size(seeds, errors)
+    block = block_size(seeds, pool.errors)
     blocks = seeds // block
-    # log of a chi-square of ν degrees of freedom has variance ψ'(ν/2); two of them.
-    scatter = np.sqrt(2 * special.polygamma(1, block * (effective or errors) / 2))
+    # The logarithm of a chi-square of ν degrees of freedom has variance ψ'(ν/2); two of them.
+    scatter = np.sqrt(2 * special.polygamma(1, block * pool.effective / 2))
     error = scatter / np.sqrt(blocks) * widening(seeds)
-    shift = 2 * np.log((1 + increase) / (1 + margin)) / error
-    critical = stats.t.isf(false_alarm, blocks - 1)
-    # Noncentral t: the mean over the distribution of the estimated scatter.
+    shift = 2 * np.log((1 + aim.increase) / (1 + aim.margin)) / error
+    critical = stats.t.isf(aim.false_alarm * pool.part, blocks - 1)
+    # Noncentral t, as the mean over the distribution of the estimated scatter.
     estimated = np.sqrt(stats.chi2.ppf(QUANTILES, blocks - 1) / (blocks - 1))
     return float(stats.norm.cdf(shift - critical * estimated).mean())
 
 
-def plan_seeds(
-    *,
-    errors: float,
-    effective: float | None = None,
-    increase: float = INCREASE,
-    margin: float = MARGIN,
-    false_alarm: float = FALSE_ALARM,
-    at_least: float = POWER,
-) -> int:
-    """Return the smallest number of seeds that reaches a power (parameters as for `power`).
+def plan_seeds(*, pool: Pool, aim: Aim) -> int:
+    """Return the smallest number of seeds that reaches the power aimed at.
 
     Parameters
     ----------
-    at_least : float
-        Power to reach.
+    pool : Pool
+    aim : Aim
 
     Raises
     ------
     BadInputError
-        If the increase is not above the margin, or `MOST_SEEDS` do not reach the power.
+        If `MOST_SEEDS` are not enough.
+
+    Examples
+    --------
+    >>> plan_seeds(pool=Pool(name="voxels", errors=400, effective=400), aim=Aim())
+    7
     """
-    check_rates(margin=margin, false_alarm=false_alarm)
-    if increase <= margin:
-        raise BadInputError(
-            f"an increase of {100 * increase:g} % is within the margin of {100 * margin:g} %; "
-            "ask for a larger one or lower the margin"
-        )
-
-    def enough(seeds: int) -> bool:
-        reached = power(
-            seeds,
-            errors=errors,
-            effective=effective,
-            increase=increase,
-            margin=margin,
-            false_alarm=false_alarm,
-        )
-        return reached >= at_least
-
     low, high = LEAST_SEEDS, LEAST_SEEDS + 1
-    while not enough(high):
+    while power(high, pool=pool, aim=aim) < aim.power:
         low, high = high, 2 * high
         if low >= MOST_SEEDS:
             raise BadInputError(
-                f"{MOST_SEEDS} seeds do not find a {100 * increase:g} % larger spread with a power "
-                f"of {at_least:g} from {errors:g} errors a seed; use a larger field, more voxels "
-                "or a larger increase"
+                f"{MOST_SEEDS} seeds do not find a {100 * aim.increase:g} % larger spread with a "
+                f"power of {aim.power:g} from {pool.errors:.3g} errors a seed; use a larger field, "
+                "more voxels or a larger increase"
             )
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
+        enough = power(middle, pool=pool, aim=aim) >= aim.power
+        low, high = (low, middle) if enough else (middle, high)
     return high
 
 
-def smallest_increase(
-    seeds: int,
-    *,
-    errors: float,
-    effective: float | None = None,
-    margin: float = MARGIN,
-    false_alarm: float = FALSE_ALARM,
-    at_least: float = POWER,
-) -> float | None:
-    """Return the smallest growth of the spread that is found with a power, None above 900 %."""
+def smallest_increase(seeds: int, *, pool: Pool, aim: Aim) -> float | None:
+    """Return the smallest growth found with the power aimed at; None above `LARGEST`."""
+    low, high = aim.margin, LARGEST
 
     def found(increase: float) -> bool:
-        reached = power(
-            seeds,
-            errors=errors,
-            effective=effective,
-            increase=increase,
-            margin=margin,
-            false_alarm=false_alarm,
-        )
-        return reached >= at_least
+        return power(seeds, pool=pool, aim=replace(aim, increase=increase)) >= aim.power
 
-    low, high = margin, 9.0
     if not found(high):
         return None
     while high - low > 1e-3 * high:
-        middle = np.sqrt(max(low, 1e-4) * high)
+        middle = (low + high) / 2
         low, high = (low, middle) if found(middle) else (middle, high)
-    return float(high)
+    return high
 
 
-def effective_errors(mean_square: Sequence[float] | np.ndarray[Any, Any], errors: float) -> float:
+def effective_errors(mean_square: npt.NDArray[np.float64], errors: float) -> float:
     """Return how many independent normal errors scatter as much as pooled ones do.
 
     A mean square of ν independent normal errors has the relative variance 2/ν. Errors that
@@ -183,24 +187,13 @@ def effective_errors(mean_square: Sequence[float] | np.ndarray[Any, Any], errors
     errors : float
         Pooled in each; never more is returned.
     """
-    values = np.asarray(mean_square, dtype=float)
-    values = values[np.isfinite(values)]
+    values = mean_square[np.isfinite(mean_square)]
     freedom = len(values) - 1
     if freedom < LEAST_SEEDS - 1:
-        return float(errors)
+        return errors
     relative = float(values.var(ddof=1) / values.mean() ** 2)
     highest = relative * freedom / float(stats.chi2.ppf(1 - CONFIDENCE, freedom))
-    return float(min(errors, 2 / highest)) if highest > 0 else float(errors)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pool:
-    """The errors one test of the spread rests on, per seed, and its part of the false alarms."""
-
-    name: str
-    errors: float
-    effective: float
-    false_alarm: float
+    return min(errors, 2 / highest) if highest > 0 else errors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,66 +205,52 @@ class Plan:
     seeds : int
         As asked for, or as proposed.
     power : float
-        Chance to find that the spread of all errors grew by ``increase``.
+        Chance to find what is aimed at, if it befalls all errors.
     proposed : int, optional
-        Seeds for a power of ``at_least``; None where more than `MOST_SEEDS` are needed.
+        Seeds that reach the power aimed at; None where it takes more than `MOST_SEEDS`.
     smallest : dict
-        By group, the smallest increase found with the power ``at_least``, None above 900 %.
-    increase, at_least, margin, false_alarm : float
-        As asked for.
+        By group, the smallest increase found with that power; None above `LARGEST`.
+    aim : Aim
     """
 
     seeds: int
     power: float
     proposed: int | None
     smallest: dict[str, float | None]
-    increase: float
-    at_least: float
-    margin: float
-    false_alarm: float
+    aim: Aim
 
     @property
     def lines(self) -> list[str]:
         """The statement in words."""
-        first = (
-            f"{self.seeds} seeds find a {100 * self.increase:g} % larger spread of all errors with "
-            f"a power of {_percent(self.power)} or more (false-alarm rate "
-            f"{100 * self.false_alarm:g} %)"
+        aim = self.aim
+        stated = (
+            f"{self.seeds} seeds find a {100 * aim.increase:g} % larger spread of all errors with "
+            f"a power of {_percent(self.power)} or more; false-alarm rate "
+            f"{100 * aim.false_alarm:g} %"
         )
-        if self.power < self.at_least:
-            first += (
-                f"; for {_percent(self.at_least)}, more than {MOST_SEEDS} are needed"
-                if self.proposed is None
-                else f"; {self.proposed} seeds reach {_percent(self.at_least)}"
-            )
+        if self.power < aim.power:
+            needed = f"more than {MOST_SEEDS}" if self.proposed is None else f"{self.proposed}"
+            stated += f"; {needed} seeds are needed for {_percent(aim.power)}"
         single = ", ".join(
-            f"{spoken(name)} " + ("more than +900 %" if x is None else f"+{100 * x:.2g} %")
+            f"{spoken(name)} " + (f"> {LARGEST:.0%}" if x is None else f"{100 * x:.2g} %")
             for name, x in self.smallest.items()
         )
-        return [first, f"smallest increase found with {_percent(self.at_least)}: {single}"]
+        return [stated, f"smallest increase found with {_percent(aim.power)}: {single}"]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as plain values."""
         return {
             "seeds": self.seeds,
             "power": self.power,
-            "proposed": self.proposed,
+            "increase": self.aim.increase,
+            "false_alarm": self.aim.false_alarm,
+            "margin": self.aim.margin,
+            "proposed_seeds": self.proposed,
             "smallest_increase": self.smallest,
-            "increase": self.increase,
-            "margin": self.margin,
-            "false_alarm": self.false_alarm,
         }
 
 
-def plan(
-    known: Performance,
-    *,
-    seeds: int | None = None,
-    increase: float = INCREASE,
-    at_least: float = POWER,
-    margin: float = MARGIN,
-    false_alarm: float = FALSE_ALARM,
-) -> Plan:
+def plan(known: Performance, *, seeds: int | None = None, aim: Aim | None = None) -> Plan:
     """Say what a number of seeds finds, or propose one, from a performance measured before.
 
     Parameters
@@ -279,13 +258,8 @@ def plan(
     known : Performance
         A baseline, or a few cases run for the purpose.
     seeds : int, optional
-        As proposed by default, the `MOST_SEEDS` at most.
-    increase : float
-        Relative growth of the spread of all errors that is to be found.
-    at_least : float
-        The power wanted.
-    margin, false_alarm : float
-        As for `echolith.validation.regression.compare`.
+        As proposed by default, and never more than `MOST_SEEDS`.
+    aim : Aim, optional
 
     Returns
     -------
@@ -294,77 +268,52 @@ def plan(
     Raises
     ------
     BadInputError
-        If no case of the performance has an estimate, or the increase is not above the margin.
+        If no case of the performance has an estimate.
     """
-    check_rates(margin=margin, false_alarm=false_alarm)
-    found = pools(known, false_alarm=false_alarm)
+    aim = aim or Aim()
+    found = pools(known)
     if not found:
         raise BadInputError("no case has an estimate; nothing can be planned from it")
-    proposed = min((s for s in (_seeds_for(p, increase, margin, at_least) for p in found) if s), default=None)
+    proposed = _fewest(found, aim)
     chosen = seeds or proposed or MOST_SEEDS
     return Plan(
         seeds=chosen,
-        power=max(
-            power(
-                chosen,
-                errors=p.errors,
-                effective=p.effective,
-                increase=increase,
-                margin=margin,
-                false_alarm=p.false_alarm,
-            )
-            for p in found
-        ),
+        power=max(power(chosen, pool=pool, aim=aim) for pool in found),
         proposed=proposed,
-        smallest={
-            p.name: smallest_increase(
-                chosen,
-                errors=p.errors,
-                effective=p.effective,
-                margin=margin,
-                false_alarm=p.false_alarm,
-                at_least=at_least,
-            )
-            for p in found
-        },
-        increase=increase,
-        at_least=at_least,
-        margin=margin,
-        false_alarm=false_alarm,
+        smallest={p.name: smallest_increase(chosen, pool=p, aim=aim) for p in found},
+        aim=aim,
     )
 
 
-def pools(known: Performance, *, false_alarm: float = FALSE_ALARM) -> list[Pool]:
-    """Return what the tests of the spread rest on: all errors together first, then each group."""
-    groups = {n: g for n, g in known.groups.items() if np.isfinite(g.variance).any()}
+def pools(known: Performance) -> list[Pool]:
+    """Return what each test of the spread rests on: all errors together first, then each group."""
+    groups = known.groups
+    found = [(name, Share.GROUPS, group) for name, group in groups.items()]
     shares = [Share.GROUPS] * (2 * len(groups))
     shares += [Share.COUNTS] * (len(groups) + 1 + (known.false_columns is not None))
-    found = [(name, Share.GROUPS, group) for name, group in groups.items()]
     if len(groups) > 1:
         shares += [Share.TOGETHER] * 2
-        every = together([*groups.values()], [size(g) for g in groups.values()])
+        every = together([*groups.values()], [size(group) for group in groups.values()])
         found.insert(0, (ALL, Share.TOGETHER, every))
     part = dict(zip(shares, weights(shares).tolist(), strict=True))
-    return [
-        Pool(
-            name=name,
-            errors=_errors(group),
-            effective=effective_errors(group.variance, _errors(group)),
-            false_alarm=false_alarm * part[share],
-        )
-        for name, share, group in found
-    ]
+    return [_pool(name, group, part[share]) for name, share, group in found]
 
 
-def _errors(group: Group) -> float:
-    return float(group.count[group.count > 0].mean())
+def _pool(name: str, group: Group, part: float) -> Pool:
+    errors = float(group.count[group.count > 0].mean())
+    squares = group.variance if np.isfinite(group.variance).any() else group.mean_square
+    return Pool(name=name, errors=errors, effective=effective_errors(squares, errors), part=part)
 
 
-def _seeds_for(pool: Pool, increase: float, margin: float, at_least: float) -> int | None:
-    try:
-        return plan_seeds(...)
-    except BadInputError:
-        return None
+def _fewest(found: list[Pool], aim: Aim) -> int | None:
+    """Return the seeds that the first test to reach the power needs, None if there is none."""
+    needed = []
+    for pool in found:
+        try:
+            needed.append(plan_seeds(pool=pool, aim=aim))
+        except BadInputError:
+            continue
+    return min(needed, default=None)
 
 
 def _percent(share: float) -> str:

@@ -284,6 +284,7 @@ def _case(scenario: Scenario, run: Run) -> dict[str, Any]:
     return {
         "quantities": run.summary["quantities"],
         "scores": run.summary["scores"],
+        "diagnosis": run.summary["diagnosis"],
         "timings": run.summary["timings"],
         "residuals": to_json(scenario.residuals(aligned, run.truth)),
     }

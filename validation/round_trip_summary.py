@@ -37,7 +37,7 @@ def summed_up(cases: Cases, *, same_specimen: bool, limits: xr.Dataset | None) -
         ``quantities`` and ``scores`` of the first case, ``score_means``, ``statistics`` by
         quantity and ``calibration`` by kind of value.
     """
-    nothing: dict[str, Any] = {"quantities": {}, "scores": {}}
+    nothing: dict[str, Any] = {"quantities": {}, "scores": {}, "diagnosis": []}
     first = next(iter(cases.values()), nothing)
     names = {
         name: entry["unit"] for case in cases.values() for name, entry in case["quantities"].items()
@@ -46,6 +46,7 @@ def summed_up(cases: Cases, *, same_specimen: bool, limits: xr.Dataset | None) -
     return {
         "quantities": first["quantities"],
         "scores": first["scores"],
+        "diagnosis": first["diagnosis"],
         "score_means": _score_means(cases),
         "statistics": {
             name: _statistics(name, unit, cases, residuals, same_specimen, limits)

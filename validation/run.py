@@ -105,6 +105,7 @@ def run_on_mean(
         "noise_free": noise_free,
         "quantities": quantities(scenario.quantities, estimate, truth),
         "scores": {name: {"value": plain(s.value), "unit": s.unit} for name, s in scores.items()},
+        "diagnosis": diagnosis(scenario, estimate, truth),
         **circumstances(stages),
     }
     return Run(measurement=measurement, estimate=estimate, truth=truth, summary=summary)
@@ -130,6 +131,13 @@ def invert(
         **circumstances(stages),
     }
     return Run(measurement=measurement, estimate=estimate, truth=None, summary=summary)
+
+
+def diagnosis(scenario: Scenario, estimate: xr.Dataset, truth: xr.Dataset) -> list[dict[str, Any]]:
+    """Return what is wrong with an estimate as a whole: words, and numbers where there are any."""
+    if scenario.diagnose is None:
+        return []
+    return [vars(finding) for finding in scenario.diagnose(estimate, truth)]
 
 
 def quantities(

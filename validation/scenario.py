@@ -8,6 +8,7 @@ import xarray as xr
 
 from echolith.forward.acquisition import Settings
 from echolith.protocols import Forward, Metric, Noise, Solver
+from echolith.validation.diagnosis import Finding
 from echolith.validation.information import Information
 from echolith.validation.residuals import array_residuals
 from echolith.validation.statistics import Residuals
@@ -58,6 +59,8 @@ class Scenario:
     information : callable, optional
         ``information(specimen) -> Information``: what the measurement tells about the specimen's
         parameters, for `cramer_rao`.
+    diagnose : callable, optional
+        ``diagnose(estimate, truth) -> findings``: what is wrong as a whole, in words.
     residuals : callable
         ``residuals(estimate, truth) -> {kind: Residuals}``: errors value by value with their
         reported standard deviations, for pulls and single values; by default every array that
@@ -76,6 +79,7 @@ class Scenario:
     quantities: tuple[str, ...]
     notes: tuple[str, ...] = ()
     information: Callable[[Any], Information] | None = None
+    diagnose: Callable[[xr.Dataset, xr.Dataset], list[Finding]] | None = None
     residuals: Callable[[xr.Dataset, xr.Dataset], dict[str, Residuals]] = array_residuals
 
     def simulate(self, *, seed: int, noise_free: bool = False) -> Sample:

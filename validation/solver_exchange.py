@@ -218,6 +218,8 @@ def _as_array(name: str, value: Any) -> Any:
         raise ReturnError(f"returned '{name}', which is no array: {error}") from error
     if values.dtype.kind in "OT" and all(isinstance(item, str) for item in values.flat):
         values = values.astype(str)
+    if values.dtype.kind == "S":
+        values = np.char.decode(values, "utf-8")
     if values.dtype.kind not in "biufcUMm":
         what = _described(value) if values.ndim == 0 else f"an array of type {values.dtype}"
         raise ReturnError(f"returned '{name}' as {what}; expected numbers or text")

@@ -19,7 +19,7 @@ class SolverFailureKind(Enum):
     """It returned something that is no estimate."""
 
 
-class SolverFailure(Exception):  # noqa: N818 - the field says failure; it is recorded, not raised on
+class SolverFailure(Exception):
     """A solver failed on one measurement.
 
     Attributes

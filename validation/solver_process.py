@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import xarray as xr
 
 from echolith.attributes import plain_attributes
 from echolith.errors import BadInputError
+from echolith.validation.process_tree import end_process, resident_memory
 from echolith.validation.solver_exchange import (
     Variable,
     read_exchange,
@@ -154,7 +154,7 @@ class SolverProcess:
         try:
             code = self._wait(process, log, deadline=start + self.time_limit)
         finally:
-            _end(process)
+            end_process(process)
         if code:
             raise self._failure(code, folder, log)
         if (folder / "measurement").exists() and not (folder / "estimate").exists():
@@ -233,7 +233,7 @@ class SolverProcess:
                 coords={name: contents[name] for name in coords},
                 attrs=attrs,
             )
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise SolverFailure(
                 f"the solver '{self.target}' returned variables that do not fit together: {error}",
                 kind=SolverFailureKind.INVALID,
@@ -259,37 +259,6 @@ def interpreter(python: Path) -> Path:
         f"there is no Python interpreter at '{python}'; expected the path of one or the folder of "
         "its environment"
     )
-
-
-def resident_memory(pid: int) -> int:
-    """Return the bytes of memory of a process and its children, file mappings left out on Linux."""
-    total = 0
-    for member in _family(pid):
-        with contextlib.suppress(psutil.Error):
-            memory = member.memory_info()
-            total += int(memory.rss) - int(getattr(memory, "shared", 0))
-    return total
-
-
-def _family(pid: int) -> list[psutil.Process]:
-    try:
-        first = psutil.Process(pid)
-        return [first, *first.children(recursive=True)]
-    except psutil.Error:
-        return []
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Kill what is left of a process and of all it started, and wait until it is gone."""
-    family = _family(process.pid) if process.poll() is None else []
-    if sys.platform != "win32":
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-    for member in family:
-        with contextlib.suppress(psutil.Error):
-            member.kill()
-    process.wait()
-    psutil.wait_procs(family, timeout=5)
 
 
 @contextlib.contextmanager

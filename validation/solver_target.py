@@ -60,8 +60,8 @@ def load_target(target: str) -> Callable[[Any], Any]:
         found = getattr(found, part)
     if not callable(found):
         raise TargetError(
-            f"'{target}' is of type {type(found).__name__} and cannot be called; expected a function "
-            "of one measurement"
+            f"'{target}' is of type {type(found).__name__} and cannot be called; expected "
+            "a function of one measurement"
         )
     return found  # type: ignore[no-any-return]
 

@@ -24,6 +24,9 @@ def summary_table(summary: dict[str, Any]) -> str:
         lines += [
             f"{name:<24} {_number(s['value'], '8.3f')} {s['unit']}" for name, s in scores.items()
         ]
+    if summary.get("diagnosis"):
+        lines += ["", "what it looks like"]
+        lines += [f"* {finding['words']}" for finding in summary["diagnosis"]]
     if summary.get("calibration"):
         lines += ["", *_calibration(summary["calibration"])]
     for seed, why in summary.get("failures", {}).items():

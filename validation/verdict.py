@@ -160,8 +160,7 @@ class Verdict:
         return tuple(
             c
             for c in self.changes
-            if c.outcome is Outcome.WORSE
-            and not (c.measure is Measure.SPREAD and c.group in lower)
+            if c.outcome is Outcome.WORSE and not (c.measure is Measure.SPREAD and c.group in lower)
         )
 
     @property

@@ -41,6 +41,7 @@ from echolith.structures.li_rich_oxide import (
 from echolith.structures.orientation import project_structure
 from echolith.units import Angstrom, ElectronsPerSquareAngstrom
 from echolith.validation.column_bound import field_information
+from echolith.validation.diagnosis import diagnose_columns
 from echolith.validation.gauge import remove_shift
 from echolith.validation.information import Information
 from echolith.validation.metrics import (
@@ -143,6 +144,7 @@ def li_rich_oxide(settings: LiRichOxideSettings) -> Scenario:
             "atoms, the solver assumes a single weak phase made of one profile per species.",
         ),
         residuals=column_residuals,
+        diagnose=diagnose_columns,
         information=partial(_information, settings) if settings.structure is None else None,
     )
 
