@@ -7,7 +7,7 @@ Exit codes: 0 done, 1 the run finished but a case failed, 2 bad input, 130 inter
 import json
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -21,8 +21,10 @@ from echolith.progress import Progress, show_progress
 
 if TYPE_CHECKING:
     from echolith.validation.report import ReportContent
+    from echolith.validation.round_trip import RoundTrip
     from echolith.validation.run import Run
     from echolith.validation.scenario import Scenario
+    from echolith.validation.statistics import Residuals
 
 app = typer.Typer(
     add_completion=False,
@@ -133,14 +135,15 @@ def run(
     """Simulate, invert and score; or invert a recorded measurement."""
     chosen = _scenario(scenario, settings, config, structure)
     result: Run | None
+    residuals = None
     with _session(strict=strict, workers=workers) as progress:
         if measurement is not None:
             result = _invert(chosen, measurement, progress)
             summary, failed = result.summary, False
         elif seeds is not None:
-            summary, result, failed = _run_seeds(
-                chosen, range(seed, seed + seeds), vary, noise_free, out, progress
-            )
+            outcome = _run_seeds(chosen, range(seed, seed + seeds), vary, noise_free, out, progress)
+            summary, result, failed = outcome.summary, outcome.first, bool(outcome.failures)
+            residuals = outcome.residuals()
         else:
             from echolith.validation.run import run_once
 
@@ -151,7 +154,7 @@ def run(
             from echolith.validation.report import write_report
 
             progress.announce("report")
-            written = write_report(_content(chosen, result, summary), out)
+            written = write_report(_content(chosen, result, summary, residuals), out)
     _show(summary, as_json=as_json)
     if written is not None:
         typer.echo(f"report: {written}", err=True)
@@ -271,10 +274,10 @@ def _run_seeds(
     noise_free: bool,
     out: Path | None,
     progress: Progress,
-) -> tuple[dict[str, Any], "Run | None", bool]:
+) -> "RoundTrip":
     from echolith.validation.round_trip import Vary, round_trip
 
-    outcome = round_trip(
+    return round_trip(
         chosen,
         seeds=seeds,
         vary=Vary(vary.value),
@@ -282,12 +285,19 @@ def _run_seeds(
         store=out / "cases" if out is not None else None,
         announce=progress.announce,
     )
-    return outcome.summary, outcome.first, bool(outcome.failures)
 
 
-def _content(chosen: "Scenario", result: "Run", summary: dict[str, Any]) -> "ReportContent":
+def _content(
+    chosen: "Scenario",
+    result: "Run",
+    summary: dict[str, Any],
+    residuals: "Mapping[str, Residuals] | None" = None,
+) -> "ReportContent":
     from echolith.validation.report import ReportContent
 
+    if residuals is None and result.truth is not None:
+        aligned = chosen.gauge(result.estimate, result.truth)
+        residuals = chosen.residuals(aligned, result.truth)
     return ReportContent(
         title=f"{chosen.name}: round trip",
         scenario=chosen.name,
@@ -297,6 +307,7 @@ def _content(chosen: "Scenario", result: "Run", summary: dict[str, Any]) -> "Rep
         estimate=result.estimate,
         truth=result.truth,
         notes=list(chosen.notes),
+        residuals=residuals,
     )
 
 

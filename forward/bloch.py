@@ -219,7 +219,7 @@ def _pixel_terms(
 
 def _computed(pieces: list[Any]) -> list[Any]:
     """Run tasks in threads, as many as dask is set to."""
-    return list(compute(*pieces, scheduler="threads"))  # type: ignore[no-untyped-call]
+    return list(compute(*pieces, scheduler="threads"))
 
 
 def _pieces(total: int, size: int) -> Iterator[slice]:

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from echolith.errors import BadInputError
 from echolith.forward.acquisition import Beam, Scan, StemAcquisition
 
 FloatArray = npt.NDArray[np.float64]
 
 FOCAL_ERROR = 1e-6
 """Largest error of the quadrature in the intensity at any position, relative to the mean."""
+MOST_DEFOCI = 256
 SOURCE_ERROR = 1e-5
 """Largest error of the filter's response inside the passband, where the step resolves it."""
 LONGEST_FILTER = 32
@@ -37,6 +39,11 @@ def focal_beams(beam: Beam) -> list[tuple[float, Beam]]:
     -------
     list of (weight, Beam)
         Without focal and source spread; weights sum to 1.
+
+    Raises
+    ------
+    BadInputError
+        If the spread would need more than 256 defoci.
     """
     coherent = beam.model_copy(update={"focal_spread": 0.0, "source_spread": 0.0})
     if beam.focal_spread == 0:
@@ -56,15 +63,17 @@ def focal_beams(beam: Beam) -> list[tuple[float, Beam]]:
 
 
 def _hermite(phi: float) -> tuple[FloatArray, FloatArray]:
-    phases = np.linspace(0, phi, 50)
-    count = 1
-    while True:
+    phases = np.linspace(0, phi, 50 + int(40 * phi))
+    wanted = np.exp(-(phases**2) / 2)
+    for count in range(max(1, int(0.3 * phi**2)), MOST_DEFOCI + 1):
         x, weights = np.polynomial.hermite_e.hermegauss(count)
         weights = weights / weights.sum()
-        error = np.abs(np.cos(np.outer(phases, x)) @ weights - np.exp(-(phases**2) / 2)).max()
-        if error < FOCAL_ERROR or count == 128:
+        if np.abs(np.cos(np.outer(phases, x)) @ weights - wanted).max() < FOCAL_ERROR:
             return x, weights
-        count += 1
+    raise BadInputError(
+        f"focal_spread dephases the rim of the aperture by {phi:.3g} rad and would need more than "
+        f"{MOST_DEFOCI} defoci; use a smaller focal_spread (standard deviation, Å) or semiangle"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,12 @@ from scipy import fft
 
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import Beam
-from echolith.forward.oblique_potential import ObliqueGrid, ScatteringFactors, occupants
+from echolith.forward.oblique_potential import (
+    ObliqueGrid,
+    ScatteringFactors,
+    band_limited,
+    occupants,
+)
 from echolith.forward.optics import aperture, interaction_constant, wavelength
 from echolith.forward.projected_potential import slice_count, slice_of_atoms
 
@@ -169,7 +174,7 @@ class _Medium:
 
 
 def _medium(cell: Supercell, energy: float) -> _Medium:
-    grid = cell.grid
+    grid, finer = cell.grid, cell.grid.finer()
     passed = grid.antialias(np.linalg.norm(grid.vectors, axis=-1))
     sigma = interaction_constant(energy)
     labels = slice_of_atoms(cell.atoms, cell.slices)
@@ -177,23 +182,23 @@ def _medium(cell: Supercell, energy: float) -> _Medium:
     phase = -np.pi * wavelength(energy) * dz * (grid.vectors**2).sum(axis=-1)
     transmission = np.empty((cell.slices, *grid.shape), dtype=np.complex64)
     change: list[dict[int, Waves]] = [{} for _ in range(len(KINDS) * cell.columns)]
-    factors = ScatteringFactors(grid=grid)
-    repeated = _repeated(cell)
+    factors = ScatteringFactors(grid=finer)
+    repeated = _repeated(cell, finer)
     for n in range(cell.slices):
         potentials = [
-            _spectrum(cell, factors, (labels == n) & (cell.groups == g))
+            _spectrum(cell, finer, factors, (labels == n) & (cell.groups == g))
             for g in range(cell.columns)
         ]
-        total = _real_space(sum(potentials) * repeated, grid)
+        total = _real_space(np.sum(potentials, axis=0) * repeated, finer)
         wave = np.exp(1j * sigma * total)
-        transmission[n] = _cut(wave, passed)
+        transmission[n] = band_limited(wave, grid)
         for g, spectrum in enumerate(potentials):
             if not spectrum.any():
                 continue
-            slopes = [-2j * np.pi * grid.vectors[..., axis] * spectrum for axis in (0, 1)]
+            slopes = [-2j * np.pi * finer.vectors[..., axis] * spectrum for axis in (0, 1)]
             for kind, slope in enumerate([*slopes, spectrum]):
-                moved = 1j * sigma * _real_space(slope, grid) * wave
-                change[len(KINDS) * g + kind][n] = _cut(moved, passed)
+                moved = 1j * sigma * _real_space(slope, finer) * wave
+                change[len(KINDS) * g + kind][n] = band_limited(moved, grid)
     return _Medium(
         transmission=transmission,
         change=change,
@@ -201,24 +206,27 @@ def _medium(cell: Supercell, energy: float) -> _Medium:
     )
 
 
-def _repeated(cell: Supercell) -> FloatArray:
+def _repeated(cell: Supercell, grid: ObliqueGrid) -> FloatArray:
     """Lattice sum over the cells of the supercell: their number where both integers are multiples.
 
     Elsewhere the copies of a column cancel.
     """
-    multiple = (cell.grid.indices % np.array(cell.repeats) == 0).all(axis=-1)
+    multiple = (grid.indices % np.array(cell.repeats) == 0).all(axis=-1)
     return np.asarray(multiple * float(np.prod(cell.repeats)))
 
 
 def _spectrum(
-    cell: Supercell, factors: ScatteringFactors, chosen: npt.NDArray[np.bool_]
+    cell: Supercell,
+    grid: ObliqueGrid,
+    factors: ScatteringFactors,
+    chosen: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.complex128]:
     """Projected potential of some atoms of the first cell, V Å³."""
-    total = np.zeros(cell.grid.shape, dtype=np.complex128)
+    total = np.zeros(grid.shape, dtype=np.complex128)
     for symbol, (index, share) in occupants(cell.atoms).items():
         here = chosen[index]
         for atom, weight in zip(index[here], share[here], strict=True):
-            phase = cell.grid.indices @ cell.fractional[atom]
+            phase = grid.indices @ cell.fractional[atom]
             total += weight * factors(symbol) * np.exp(-2j * np.pi * phase)
     return total
 
@@ -226,10 +234,6 @@ def _spectrum(
 def _real_space(spectrum: npt.NDArray[np.complex128], grid: ObliqueGrid) -> FloatArray:
     scale = float(np.prod(grid.shape)) / grid.area
     return np.asarray(fft.ifft2(spectrum, workers=1).real * scale)
-
-
-def _cut(wave: npt.NDArray[np.complex128], passed: FloatArray) -> Waves:
-    return np.asarray(fft.ifft2(fft.fft2(wave, workers=1) * passed, workers=1), dtype=np.complex64)
 
 
 def _propagate(incident: IntArray, kept: IntArray, medium: _Medium) -> Waves:

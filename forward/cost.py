@@ -6,7 +6,6 @@ point for each probe. Building the potential and reading the detectors is left o
 """
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +26,7 @@ from echolith.forward.projected_potential import (
     is_periodic,
     slice_count,
 )
-from echolith.forward.simulation import Engine, Simulation
+from echolith.forward.simulation import Engine, ProjectedPotential, Simulation
 from echolith.forward.tiling import unique_positions
 
 if TYPE_CHECKING:
@@ -179,7 +178,7 @@ def _sizes(
         tiled = _Size(waves=unique, gpts=box.gpts, repeats=defoci, memory=slabs + unique * frame)
         if unique < probes:
             sizes[Engine.TILED] = tiled
-        if find_spec("echolith.forward.bloch") is not None:
+        if simulation.potential is ProjectedPotential.EXACT:
             sizes[Engine.BLOCH] = _bloch_size(atoms, coherent, box, sampling, probes)
     readout = Readout(acquisition=coherent, box=field_box)
     matrix = matrix_bytes(readout, coherent.beam)
@@ -257,7 +256,7 @@ def _choose(
                 seconds[Engine.MULTISLICE],
             )
         else:
-            raise BadInputError(_why_not(engine))
+            raise BadInputError(_why_not(engine, periodic=is_periodic(atoms)))
     size = sizes[engine]
     return CostEstimate(
         engine=engine,
@@ -272,7 +271,12 @@ def _choose(
     )
 
 
-def _why_not(engine: Engine) -> str:
+def _why_not(engine: Engine, *, periodic: bool) -> str:
+    if engine is Engine.BLOCH and periodic:
+        return (
+            "engine = bloch projects the potential onto the cell's own grid, which "
+            "potential = abtem cannot; use potential = exact, or engine = multislice"
+        )
     if engine is Engine.PRISM:
         return (
             "engine = prism would need a scattering matrix beyond "

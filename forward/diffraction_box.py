@@ -26,7 +26,7 @@ ANTIALIAS_TAPER = 0.01
 UNATTENUATED = ANTIALIAS_CUTOFF / 2 - ANTIALIAS_TAPER
 """Cycles per pixel up to which waves pass unchanged."""
 COARSEST_SAMPLING = 0.08
-"""Å, however small the detectors; see `echolith.forward.stem.sampling_error`."""
+"""Å, however small the detectors; see `echolith.forward.engine_error.sampling_error`."""
 
 
 @dataclass(frozen=True, kw_only=True)

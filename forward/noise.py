@@ -6,7 +6,7 @@ bits whatever the chunking.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,9 @@ class PoissonCounting:
     >>> PoissonCounting().sample(mean, seed=7)["haadf"].shape
     (2, 3)
     """
+
+    scales_with_dose: ClassVar[bool] = True
+    """Thinned counts are counts at a lower dose, and the information is proportional to it."""
 
     def sample(self, mean: xr.Dataset, *, seed: int) -> xr.Dataset:
         """Draw one measurement.

@@ -27,6 +27,8 @@ ComplexArray = npt.NDArray[np.complex64]
 
 COMMENSURATE = 1e-6
 """Pixels. A cell this near a whole number of them is taken to be it."""
+FINER = 2
+"""The potential is on a grid finer by this, as in `echolith.forward.projected_potential`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +83,26 @@ class ObliqueGrid:
         edge = 0.5 * (1 + np.cos(np.pi * (cycles - UNATTENUATED) / ANTIALIAS_TAPER))
         passed = np.where(cycles > UNATTENUATED, edge, 1.0)
         return np.where(cycles > ANTIALIAS_CUTOFF / 2, 0.0, passed)
+
+    def finer(self) -> "ObliqueGrid":
+        """Return the grid on which potentials are exponentiated.
+
+        ``exp(i sigma V)`` holds twice and more of the frequencies of V, which would fold back.
+        """
+        n1, n2 = self.shape
+        return ObliqueGrid(
+            cell=self.cell, shape=(FINER * n1, FINER * n2), sampling=self.sampling / FINER
+        )
+
+
+def band_limited(waves: npt.NDArray[np.complex128], grid: ObliqueGrid) -> ComplexArray:
+    """Return waves (..., n1, n2) from a finer grid on `grid`, cut off by its antialias aperture."""
+    spectrum = fft.fft2(waves, workers=1)
+    kept = grid.indices % np.array(waves.shape[-2:])
+    passed = grid.antialias(np.linalg.norm(grid.vectors, axis=-1))
+    scale = np.prod(grid.shape) / np.prod(waves.shape[-2:])
+    cut = spectrum[..., kept[..., 0], kept[..., 1]] * (passed * scale)
+    return np.asarray(fft.ifft2(cut, workers=1), dtype=np.complex64)
 
 
 def oblique_grid(cell: FloatArray, sampling: float) -> ObliqueGrid:
@@ -146,23 +168,22 @@ def slice_transmissions(
     -------
     array of complex64, (slices, n1, n2)
     """
+    finer = grid.finer()
     fractional = atoms.positions[:, :2] @ grid.reciprocal.T
     labels = slice_of_atoms(atoms, slices)
-    factors = ScatteringFactors(grid=grid)
+    factors = ScatteringFactors(grid=finer)
     shares = occupants(atoms)
-    passed = grid.antialias(np.linalg.norm(grid.vectors, axis=-1))
     sigma = interaction_constant(energy)
     slabs = np.empty((slices, *grid.shape), dtype=np.complex64)
     for n in range(slices):
-        spectrum = np.zeros(grid.shape, dtype=np.complex128)
+        spectrum = np.zeros(finer.shape, dtype=np.complex128)
         for symbol, (index, weight) in shares.items():
             here = labels[index] == n
             if here.any():
-                waves = _structure_factor(fractional[index[here]], weight[here], grid)
+                waves = _structure_factor(fractional[index[here]], weight[here], finer)
                 spectrum += factors(symbol) * waves
-        potential = fft.ifft2(spectrum, workers=1).real * (np.prod(grid.shape) / grid.area)
-        transmitted = fft.fft2(np.exp(1j * sigma * potential), workers=1)
-        slabs[n] = fft.ifft2(transmitted * passed, workers=1)
+        potential = fft.ifft2(spectrum, workers=1).real * (np.prod(finer.shape) / grid.area)
+        slabs[n] = band_limited(np.exp(1j * sigma * potential), grid)
     return slabs
 
 

@@ -75,7 +75,7 @@ def displaced(atoms: "Atoms", phonons: Phonons, configuration: int) -> "Atoms":
     configuration : int
         Counted from 0.
     """
-    moved = atoms.copy()
+    moved: Atoms = atoms.copy()
     if phonons.configurations:
         normal = stream(phonons.seed, "phonons", configuration).normal(size=(len(atoms), 3))
         moved.positions[:, :2] += normal[:, :2] * rms_displacements(atoms, phonons)[:, None]

@@ -6,14 +6,14 @@ is infinite: an atom belongs to one slice.
 
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from scipy import fft
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from echolith.errors import BadInputError
+from echolith.forward.blas_threads import one_blas_thread
 from echolith.forward.diffraction_box import antialias, fast_length
 from echolith.forward.optics import interaction_constant
 from echolith.forward.simulation import ProjectedPotential
@@ -33,7 +33,7 @@ _FINER = {ProjectedPotential.EXACT: 2, ProjectedPotential.ABTEM: 1}
 # exp(i sigma V) holds twice and more of the frequencies of V; on the wave's own grid they fold
 # back into the aperture, which doubles the error of a frame (2 nm of Li-rich oxide, 0.06 Å).
 
-_ONE_AT_A_TIME = Lock()  # thread limits and abTEM's settings belong to the whole process
+_ONE_AT_A_TIME = Lock()  # abTEM's settings belong to the whole process
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,7 +227,7 @@ def transmission(
     rows, columns = (np.rint(np.fft.fftfreq(n, 1 / n)).astype(int) for n in region.shape)
     sigma = interaction_constant(energy)
     slabs = np.empty((slices, *region.shape), dtype=np.complex64)
-    with _ONE_AT_A_TIME, threadpool_limits(limits=1):
+    with one_blas_thread():
         for n in range(slices):
             sites = {z: (labels == n) & (weight > 0) for z, weight in shares.items()}
             potential = project(
@@ -275,7 +275,7 @@ class _Exact:
         kx = np.fft.rfftfreq(region.shape[1], region.sampling[1])
         k2 = ky[:, None] ** 2 + kx[None] ** 2
         pixel_area = region.sampling[0] * region.sampling[1]
-        lobato = LobatoParametrization()
+        lobato: Any = LobatoParametrization()
         self.factors = {
             z: np.asarray(
                 lobato.projected_scattering_factor(chemical_symbols[z])(k2) / pixel_area,
@@ -306,7 +306,8 @@ class _Abtem:
         import abtem
 
         total = np.zeros(self.region.shape, dtype=np.float32)
-        with abtem.config.set({"fft": "numpy", "device": "cpu", "precision": "float32"}):
+        settings = {"fft": "numpy", "device": "cpu", "precision": "float32"}
+        with _ONE_AT_A_TIME, abtem.config.set(settings):
             for number, (yx, share) in sites.items():
                 for weight in np.unique(share):
                     slab = self._slab(number, yx[share == weight])

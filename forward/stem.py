@@ -6,6 +6,8 @@ The engines are exact and agree; they differ in cost (`echolith.forward.cost`):
 * PRISM without interpolation (`echolith.forward.prism`);
 * plane waves on the periodic cell with Bloch phases (`echolith.forward.bloch`).
 
+What they share, sampling and box, is stated as ``engine_error`` (`echolith.forward.engine_error`).
+
 Every probe is computed by itself from its global position in one thread, so the bits of the mean
 depend neither on the chunks nor on the number of workers.
 """
@@ -17,11 +19,9 @@ import xarray as xr
 
 import echolith
 from echolith.forward.acquisition import StemAcquisition
-from echolith.forward.coherence import focal_beams
 from echolith.forward.cost import CostEstimate, Plan, estimate_cost, make_plan
-from echolith.forward.diffraction_box import wave_sampling
+from echolith.forward.engine_error import box_error, stated_error
 from echolith.forward.phonons import Phonons
-from echolith.forward.projected_potential import is_periodic
 from echolith.forward.simulation import Engine, ProjectedPotential, Simulation
 from echolith.forward.stem_tasks import measured_blocks
 
@@ -68,7 +68,9 @@ def stem_mean(
         ``counts`` (scan_y, scan_x, detector_y, detector_x) and, with an annular detector,
         ``haadf`` (scan_y, scan_x), float32, chunked along scan rows; a task computes both.
         Attributes: ``acquisition`` (JSON), ``simulation`` (JSON), ``engine``, ``engine_error``
-        (relative to the peak) and ``engine_error_basis`` (how it is known).
+        (upper estimate of the root mean square over the pixels of a frame, relative to its peak;
+        `echolith.forward.engine_error`), ``engine_error_basis`` (how it is known) and
+        ``source_spread_error`` (largest deviation of the source's transfer function).
 
     Raises
     ------
@@ -96,11 +98,8 @@ def stem_mean(
 def _joined(blocks: "list[tuple[Any, tuple[int, ...]]]") -> "da.Array":
     import dask.array as da
 
-    arrays = [
-        da.from_delayed(task, shape, dtype=np.float32)  # type: ignore[no-untyped-call]
-        for task, shape in blocks
-    ]
-    return cast("da.Array", da.concatenate(arrays, axis=0))  # type: ignore[no-untyped-call]
+    arrays = [da.from_delayed(task, shape, dtype=np.float32) for task, shape in blocks]
+    return cast("da.Array", da.concatenate(arrays, axis=0))
 
 
 def _coordinates(acquisition: StemAcquisition) -> dict[str, xr.Variable]:
@@ -127,80 +126,3 @@ def _attributes(plan: Plan, atoms: "Atoms") -> dict[str, str | float]:
         "source_spread_error": max(filter_.error for filter_ in plan.filters),
         "echolith_version": echolith.__version__,
     }
-
-
-def stated_error(plan: Plan, atoms: "Atoms") -> tuple[float, str]:
-    """Return the engine's error, relative to the peak of a frame, and how it is known.
-
-    Parameters
-    ----------
-    plan : Plan
-    atoms : ase.Atoms
-
-    Returns
-    -------
-    error : float
-    basis : str
-    """
-    whole = plan.cost.engine is Engine.BLOCH
-    box = plan.field_box if plan.cost.engine is Engine.PRISM else plan.box
-    if is_periodic(atoms):
-        whole |= box.holds_whole_cells(np.asarray(atoms.cell)[:2, :2])
-    if whole:
-        return sampling_error(plan.sampling, float(atoms.cell[2, 2])), (
-            "largest deviation of a pixel: the samples are those of an endless crystal, the "
-            "sampling's error was measured on 2 and 5 nm of Li-rich oxide"
-        )
-    airy_radii = min(box.side) * plan.acquisition.beam.semiangle * 1e-3 / box.wavelength
-    return float(0.08 / np.sqrt(airy_radii)), (
-        "root mean square over a frame, because the probe's tails reach the edge of the box; "
-        "measured against a 100 Å box on up to 5 nm of perfect crystal; single pixels at the edges "
-        "of discs deviate by up to ten times as much; measure your own with box_error()"
-    )
-
-
-def sampling_error(sampling: float, thickness: float) -> float:
-    """Return the largest deviation of a pixel, relative to the peak, due to the wave's sampling.
-
-    ``5e-4 (thickness / 17 Å) (sampling / 0.08 Å)²``, fitted to 17 and 51 Å of Li-rich oxide at
-    200 kV and 22.4 mrad against 0.03 Å. The HAADF of the same deviates by up to 5 %, because what
-    is scattered beyond the antialias aperture cannot come back.
-    """
-    return float(5e-4 * thickness / 17 * (sampling / 0.08) ** 2)
-
-
-def box_error(
-    atoms: "Atoms",
-    *,
-    acquisition: StemAcquisition,
-    simulation: Simulation = _DEFAULT,
-) -> float:
-    """Measure how much a box of twice the side changes one frame of the multislice engine.
-
-    Parameters
-    ----------
-    atoms : ase.Atoms
-    acquisition : StemAcquisition
-    simulation : Simulation, optional
-
-    Returns
-    -------
-    float
-        Largest change of a pixel at the middle of the scan, relative to the peak.
-    """
-    one = acquisition.model_copy(
-        update={
-            "scan": acquisition.scan.model_copy(update={"shape": (1, 1)}),
-            "beam": focal_beams(acquisition.beam)[0][1],
-            "haadf": None,
-        }
-    )
-    sampling = wave_sampling(acquisition, simulation)
-    frames = []
-    for side in (simulation.minimum_box, 2 * simulation.minimum_box):
-        settings = simulation.model_copy(
-            update={"minimum_box": side, "engine": Engine.MULTISLICE, "sampling": sampling}
-        )
-        blocks = measured_blocks(atoms, make_plan(atoms, one, settings))
-        frames.append(blocks[0][1].compute(scheduler="synchronous")[0])
-    return float(np.abs(frames[1] - frames[0]).max() / frames[1].max())

@@ -1,13 +1,13 @@
 """The tasks of a 4D-STEM simulation, one for some scan rows, as a dask graph."""
 
 from collections.abc import Sequence
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from dask.delayed import delayed
 
+from echolith.forward.bloch import BlochOperator, prepare
 from echolith.forward.coherence import SourceFilter
 from echolith.forward.cost import Plan
 from echolith.forward.diffraction_box import DiffractionBox, Readout
@@ -210,15 +210,15 @@ def _prism_rows(positions: FloatArray, prisms: Sequence[Prism], plan: Plan) -> B
 
 
 def _bloch(atoms: "Atoms", plan: Plan, chunks: list[slice]) -> list[Task]:
-    prepare = delayed(_bloch_operator)
-    operators = [prepare(moved, plan) for moved in _configurations(atoms, plan)]
+    build = delayed(_bloch_operator)
+    operators = [build(moved, plan) for moved in _configurations(atoms, plan)]
     task = delayed(_bloch_rows, nout=2)
     return [task(operators, rows) for rows in chunks]
 
 
-def _bloch_operator(atoms: "Atoms", plan: Plan) -> Any:
+def _bloch_operator(atoms: "Atoms", plan: Plan) -> BlochOperator:
     # Focal and source spread damp its Fourier series over positions, exactly.
-    return import_module("echolith.forward.bloch").prepare(
+    return prepare(
         atoms,
         acquisition=plan.acquisition,
         sampling=plan.sampling,
@@ -226,7 +226,7 @@ def _bloch_operator(atoms: "Atoms", plan: Plan) -> Any:
     )
 
 
-def _bloch_rows(operators: Sequence[Any], rows: slice) -> Block:
+def _bloch_rows(operators: Sequence[BlochOperator], rows: slice) -> Block:
     blocks = []
     for operator in operators:
         counts, haadf = operator.rows(rows)

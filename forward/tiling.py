@@ -4,6 +4,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -40,7 +43,18 @@ def unique_positions(
     periods = np.maximum(np.rint(lengths / SAME), 1).astype(np.int64)
     keys = np.rint(fractional * periods).astype(np.int64) % periods
     _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    order = np.argsort(first)
+    joined = _joined(keys[first], periods)
+    earliest = np.full(joined.max() + 1, len(positions))
+    np.minimum.at(earliest, joined, first)
+    order = np.argsort(earliest)
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
-    return fractional[first[order]] @ cell, rank[inverse.ravel()]
+    return fractional[earliest[order]] @ cell, rank[joined[inverse.ravel()]]
+
+
+def _joined(keys: npt.NDArray[np.int64], periods: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return a number for each key (n, 2), the same for neighbours that rounding has parted."""
+    tree = cKDTree(keys, boxsize=periods)
+    near = tree.query_pairs(1.5, p=np.inf, output_type="ndarray")
+    graph = coo_matrix((np.ones(len(near)), near.T), shape=(len(keys), len(keys)))
+    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)

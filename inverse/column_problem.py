@@ -47,7 +47,7 @@ class FitOptions(Settings):
     multiple scattering instead and costs more than it gains (0.8 against 0.3 pm at 2 nm)."""
     tolerance: Annotated[Angstrom, Field(gt=0)] = 1e-5
     """The fit has converged when no column in the interior moves farther than this."""
-    iterations: Annotated[int, Field(ge=1)] = 60
+    iterations: Annotated[int, Field(ge=1)] = 100
 
 
 @dataclass(frozen=True, kw_only=True)

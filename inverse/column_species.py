@@ -52,7 +52,8 @@ def assign_species(
     phase = np.log(np.maximum(amplitude, 1e-12 * amplitude.max()))
     lower, upper = _two_cuts(phase[sure])
     result = np.full(len(amplitude), "O", dtype="<U2")
-    result[phase > upper] = "M"
+    if np.isfinite(upper):
+        result[phase > upper] = "M"
     result[phase <= lower] = "Li"
     if brightness is None:
         return result

@@ -1,14 +1,19 @@
-"""The catalogue of scenarios, by name."""
+"""The catalogue of scenarios, by name: our own, and those of installed packages."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from echolith.errors import BadInputError, near_match
+from echolith.errors import BadInputError, BadInputWarning, near_match
 from echolith.forward.acquisition import Settings
 from echolith.validation.scenario import Scenario
 from echolith.validation.scenarios import li_rich_oxide
 from echolith.validation.settings import resolve
+
+GROUP = "echolith.scenarios"
+"""Entry points of this group lead to an `Entry`, or to anything with its attributes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +25,8 @@ class Entry:
     make: Callable[[Any], Scenario]
 
 
-def scenarios() -> dict[str, Entry]:
-    """Return every scenario by name."""
+def own_scenarios() -> dict[str, Entry]:
+    """Return the scenarios of this package by name."""
     return {
         "li-rich-oxide": Entry(
             summary=li_rich_oxide.SUMMARY,
@@ -31,18 +36,70 @@ def scenarios() -> dict[str, Entry]:
     }
 
 
+def scenarios() -> dict[str, Entry]:
+    """Return every scenario by name: ours, then those of the group ``echolith.scenarios``.
+
+    Warns
+    -----
+    BadInputWarning
+        Names a scenario of another package that cannot be loaded, or that has a name of ours; it
+        is left out.
+    """
+    known = own_scenarios()
+    for point in entry_points(group=GROUP):
+        if point.name in known:
+            warnings.warn(
+                f"scenario '{point.name}' of {_package(point)} is left out: there is one of this "
+                "name already; its author must rename it",
+                BadInputWarning,
+                stacklevel=2,
+            )
+            continue
+        try:
+            known[point.name] = _loaded(point)
+        except BadInputError as error:
+            warnings.warn(f"{error}; it is left out", BadInputWarning, stacklevel=2)
+    return known
+
+
 def entry(name: str) -> Entry:
-    """Return one entry of the catalogue.
+    """Return one entry of the catalogue; no other is loaded.
 
     Raises
     ------
     BadInputError
-        If there is no such scenario; the message names the near match.
+        If there is no such scenario (the message names the near match), or it cannot be loaded.
     """
-    known = scenarios()
-    if name not in known:
-        raise BadInputError(f"there is no scenario '{name}'; {near_match(name, known)}")
-    return known[name]
+    own = own_scenarios()
+    if name in own:
+        return own[name]
+    others = {point.name: point for point in entry_points(group=GROUP)}
+    if name not in others:
+        raise BadInputError(f"there is no scenario '{name}'; {near_match(name, {**own, **others})}")
+    return _loaded(others[name])
+
+
+def _loaded(point: EntryPoint) -> Entry:
+    where = f"scenario '{point.name}' of {_package(point)}"
+    try:
+        found = point.load()
+    except (Exception, SystemExit) as error:  # another package's code; its fault is only told
+        raise BadInputError(f"{where} cannot be loaded: {type(error).__name__}: {error}") from error
+    if isinstance(found, Entry):
+        return found
+    lacking = [name for name in ("summary", "settings", "make") if not hasattr(found, name)]
+    if lacking:
+        raise BadInputError(
+            f"{where} leads to an object of type {type(found).__name__} without "
+            f"{', '.join(lacking)}; expected an echolith.validation.catalogue.Entry"
+        )
+    if not (isinstance(found.settings, type) and issubclass(found.settings, Settings)):
+        raise BadInputError(f"{where}: settings = {found.settings!r}; expected a Settings class")
+    return Entry(summary=str(found.summary), settings=found.settings, make=found.make)
+
+
+def _package(point: EntryPoint) -> str:
+    return f"{point.dist.name} ({point.value})" if point.dist is not None else f"'{point.value}'"
 
 
 def scenario(name: str, **overrides: Any) -> Scenario:

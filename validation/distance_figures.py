@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from echolith.validation.drawing import ACCENT, RULE, SECOND, bare, new_figure, style
+from echolith.validation.drawing import (
+    ACCENT,
+    RULE,
+    SECOND,
+    bare,
+    new_figure,
+    small_multiples,
+    style,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,14 +50,10 @@ def histograms(content: "ReportContent") -> "Figure | None":
     singles = {n: PM * estimate["pair_distance"].values[names == n] for n in present}
     spread = np.median([values.std() for values in singles.values()])
     half = max(4 * float(spread), 1.0, *(_reach(v) for v in singles.values()))
-    rows = -(-len(present) // 4)
     with style():
-        figure = new_figure(9.8, 2.1 * rows)
-        panels = np.ravel(figure.subplots(rows, min(4, len(present)), squeeze=False))
-        for axes, name in zip(panels, present, strict=False):
+        figure, panels = small_multiples(len(present))
+        for axes, name in zip(panels, present, strict=True):
             _draw_histogram(axes, content, name, singles[name], half)
-        for axes in panels[len(present) :]:
-            axes.set_axis_off()
         figure.supxlabel("single distance (pm)", fontsize=9)
         figure.supylabel("number of distances", fontsize=9)
     return figure

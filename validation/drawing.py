@@ -77,6 +77,24 @@ def new_figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def small_multiples(count: int, *, height: float = 2.1) -> "tuple[Figure, list[Axes]]":
+    """Return a figure of equal panels, four a row; call inside `style`.
+
+    Parameters
+    ----------
+    count : int
+        Panels, at least one.
+    height : float
+        Of one row, inches.
+    """
+    rows, columns = -(-count // 4), min(4, count)
+    figure = new_figure(9.8, height * rows + (0.5 if rows == 1 else 0.0))
+    panels = list(np.ravel(figure.subplots(rows, columns, squeeze=False)))
+    for axes in panels[count:]:
+        axes.set_axis_off()
+    return figure, panels[:count]
+
+
 def species_colour(species: str) -> str:
     """Return the colour of a species; unknown ones get a colour of their own by their name."""
     spare = (GREEN, YELLOW)

@@ -321,7 +321,8 @@ def hero_figure(content: "ReportContent") -> "Figure":
         figure = new_figure(4.0 * max(len(panels), 1), 4.1)
         if not panels:
             return figure
-        for axes, name in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
+        drawn = dict(zip(panels, np.ravel(figure.subplots(1, len(panels))), strict=True))
+        for name, axes in drawn.items():
             if name == "errors":
                 draw_errors(axes, content)
                 axes.set_title("Distances between columns")
@@ -332,4 +333,16 @@ def hero_figure(content: "ReportContent") -> "Figure":
                 axes.set_title("Phase, recovered and true columns")
                 _mark_columns(axes, found, field=Grid.of(image).width, emphasis=0.75)
                 figure.legend(handles=_keys(found), loc="outside lower center", ncols=8)
+        if "errors" in drawn and len(drawn) > 1:
+            _as_tall_as(drawn[panels[0]], drawn["errors"])
     return figure
+
+
+def _as_tall_as(image: "Axes", other: "Axes") -> None:
+    """Give a panel the height of an image beside it, which keeps its own shape in its place."""
+    figure = image.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    box, mine = image.get_position(), other.get_position()
+    other.set_position((mine.x0, box.y0, mine.width, box.height))

@@ -18,6 +18,8 @@ ROUNDING = 1e-7
 """Of the true values: errors below it are rounding in single precision and count as this much."""
 SMALLEST = 1e-12
 """Error that is counted where the size of the true values is not known, in the group's unit."""
+LEAST_VALUES = 20
+"""Errors over all seeds; fewer do not tell a spread."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,7 @@ class Group:
     mean_square : array
         About the truth, unit²; NaN where nothing was found.
     variance : array
-        About each value's own mean over the seeds, unit²; NaN where it is not known.
+        About each value's own median over the seeds, unit²; NaN where it is not known.
     """
 
     unit: str
@@ -170,22 +172,32 @@ def pooled(cases: Sequence[Residuals | None], *, smallest: float = SMALLEST) -> 
 def pooled_table(error: Array, *, unit: str, smallest: float = SMALLEST) -> Group:
     """Pool a table of errors, (seeds, values), NaN where a value was not found.
 
-    The deviation of a value from its own mean over n seeds is scaled by √(n / (n - 1)), so that
-    its mean square is the variance.
+    The spread is taken about the median of a value over the seeds, not the mean: a single wild
+    error moves the mean, and with it the deviations in every other seed.
     """
     finite = np.isfinite(error)
     count, seen = finite.sum(axis=1), finite.sum(axis=0)
-    filled = np.where(finite, error, 0.0)
-    centred = np.where(finite, error - filled.sum(axis=0) / np.maximum(seen, 1), 0.0)
-    square = centred**2 * (seen / np.maximum(seen - 1, 1))
-    comparable = (finite & (seen > 1)).sum(axis=1)
+    repeated = (seen > 1) & (finite.sum() >= LEAST_VALUES)
+    square = np.zeros_like(error)
+    part = error[:, repeated]
+    square[:, repeated] = (part - np.nanmedian(part, axis=0)) ** 2 / about_median(seen[repeated])
+    comparable = finite & repeated
     return Group(
         unit=unit,
         elements=int((seen > 0).sum()),
         count=count.astype(np.int64),
-        mean_square=_mean(filled**2, count, smallest),
-        variance=_mean(square * (seen > 1), comparable, smallest),
+        mean_square=_mean(np.where(finite, error, 0.0) ** 2, count, smallest),
+        variance=_mean(np.where(comparable, square, 0.0), comparable.sum(axis=1), smallest),
     )
+
+
+def about_median(n: npt.NDArray[np.int64]) -> Array:
+    """Return the mean square about the median of n normal values, per variance.
+
+    1 - 2/n + v with v the variance of the median, approximated. Within 0.5 % of simulated values
+    for n from 3 to 20, 4 % for 2; where baseline and current are compared, it cancels.
+    """
+    return 1 - 2 / n + np.pi / (2 * n + np.where(n % 2 == 1, 1.0, 2.5))
 
 
 def _mean(values: Array, count: npt.NDArray[np.int64], smallest: float) -> Array:

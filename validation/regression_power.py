@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy import special, stats
 
 from echolith.errors import BadInputError
-from echolith.validation.paired_test import LEAST_SEEDS, block_size, widening
+from echolith.validation.paired_test import LEAST_SEEDS, block_size
 from echolith.validation.performance import Group, Performance
 from echolith.validation.regression import (
     FALSE_ALARM,
@@ -28,7 +28,7 @@ from echolith.validation.verdict import ALL, spoken
 MOST_SEEDS = 10_000
 LARGEST = 9.0
 """Relative growth beyond which nobody needs a test."""
-CONFIDENCE = 0.8
+CONFIDENCE = 0.7
 """With which the scatter from seed to seed, known from few of them, is not underestimated."""
 QUANTILES = (np.arange(400) + 0.5) / 400
 
@@ -115,13 +115,21 @@ def power(seeds: int, *, pool: Pool, aim: Aim) -> float:
     block = block_size(seeds, pool.errors)
     blocks = seeds // block
     # The logarithm of a chi-square of ν degrees of freedom has variance ψ'(ν/2); two of them.
-    scatter = np.sqrt(2 * special.polygamma(1, block * pool.effective / 2))
-    error = scatter / np.sqrt(blocks) * widening(seeds)
+    freedom = block * pool.effective / _median_loss(seeds)
+    error = np.sqrt(2 * special.polygamma(1, freedom / 2) / blocks)
     shift = 2 * np.log((1 + aim.increase) / (1 + aim.margin)) / error
     critical = stats.t.isf(aim.false_alarm * pool.part, blocks - 1)
     # Noncentral t, as the mean over the distribution of the estimated scatter.
     estimated = np.sqrt(stats.chi2.ppf(QUANTILES, blocks - 1) / (blocks - 1))
     return float(stats.norm.cdf(shift - critical * estimated).mean())
+
+
+def _median_loss(seeds: int) -> float:
+    """Return how much more squares about medians scatter from seed to seed than about the mean.
+
+    Simulated for normal errors: 1.58, 1.32, 1.12, 1.07 for 4, 8, 16 and 30 seeds.
+    """
+    return 1 + 2.5 / seeds
 
 
 def plan_seeds(*, pool: Pool, aim: Aim) -> int:
@@ -193,7 +201,7 @@ def effective_errors(mean_square: npt.NDArray[np.float64], errors: float) -> flo
         return errors
     relative = float(values.var(ddof=1) / values.mean() ** 2)
     highest = relative * freedom / float(stats.chi2.ppf(1 - CONFIDENCE, freedom))
-    return min(errors, 2 / highest) if highest > 0 else errors
+    return min(errors, 2 / highest * _median_loss(len(values))) if highest > 0 else errors
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 import io
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from echolith.atomic import whole_file
-from echolith.validation.tables import PRINTED
+from echolith.validation import report_tables
+from echolith.validation.statistics import Residuals
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +40,8 @@ class ReportContent:
         The same columns and pairs; None where recorded data are inverted.
     notes : sequence of str
         What a reader must know, above all how the solver's model differs from the generating one.
+    residuals : mapping of str to Residuals, optional
+        By kind of value: errors of single values, all cases one after the other.
     """
 
     title: str
@@ -51,6 +52,7 @@ class ReportContent:
     estimate: xr.Dataset
     truth: xr.Dataset | None = None
     notes: Sequence[str] = ()
+    residuals: Mapping[str, Residuals] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,12 +130,15 @@ def render_report(content: ReportContent) -> str:
     return environment.from_string(source).render(
         content=content,
         subtitle=_subtitle(content),
-        tiles=_tiles(content),
-        quantities=_quantity_rows(content),
-        statistics=_statistics_rows(content),
-        scores=_score_rows(content),
+        tiles=report_tables.tiles(content),
+        diagnosis=content.summary.get("diagnosis", []),
+        quantities=report_tables.quantity_rows(content),
+        statistics=report_tables.statistics_rows(content),
+        single_statistics=report_tables.statistics_rows(content, single=True),
+        calibration=report_tables.calibration_rows(content),
+        scores=report_tables.score_rows(content),
         timings=content.summary.get("timings", {}),
-        memory=_memory(content.summary),
+        memory=report_tables.memory(content.summary),
         versions=content.summary.get("versions", {}),
         failures=content.summary.get("failures", {}),
         pictures=_pictures(content),
@@ -160,7 +165,7 @@ def _pictures(content: ReportContent) -> dict[str, Picture]:
     """Draw every figure the content holds something for."""
     from markupsafe import Markup
 
-    from echolith.validation import distance_figures, figures
+    from echolith.validation import distance_figures, figures, statistics_figures
     from echolith.validation.drawing import inline_svg
 
     drawn: dict[str, tuple[Callable[[ReportContent], Figure | None], str, str, str]] = {
@@ -169,6 +174,29 @@ def _pictures(content: ReportContent) -> dict[str, Picture]:
             "",
             "Error of each distance with its 95 % interval",
             "Mean of each distance: estimate minus truth; bars are ± 1.96 standard errors.",
+        ),
+        "bound": (
+            statistics_figures.spread_and_bound,
+            "",
+            "Spread over bound of each quantity with its 95 % interval",
+            "Spread over the Cramér-Rao bound; bars are 95 % intervals. At 1 a solver wastes "
+            "nothing; left of 1 it is biased or lucky. Efficiency is the inverse square.",
+        ),
+        "pulls": (
+            statistics_figures.pull_histograms,
+            "",
+            "Histograms of the pulls against the standard normal distribution",
+            "Pull: error over reported standard deviation. Line: standard normal distribution, "
+            "which true error bars give. Wider: error bars too small; narrower: too large. Values "
+            "beyond a panel are in its last bin.",
+        ),
+        "values": (
+            statistics_figures.value_errors,
+            "Errors of single values",
+            "Error of every single value with its 95 % interval",
+            "One point for each true value, over seeds the mean error of each; bars are ± 1.96 "
+            "reported standard errors of it. Off, in the second colour: the bar misses the truth. "
+            "Where nothing is biased and error bars are true, 5 % are.",
         ),
         "histograms": (
             distance_figures.histograms,
@@ -208,114 +236,3 @@ def _pictures(content: ReportContent) -> dict[str, Picture]:
                 caption=caption,
             )
     return pictures
-
-
-def _printed(value: float | None, unit: str, digits: int = 2, *, sign: bool = False) -> str:
-    """Print a number in the unit people read; a dash where there is none."""
-    if value is None:
-        return "–"
-    _, factor = PRINTED.get(unit, (unit, 1.0))
-    return f"{value * factor:{'+' if sign else ''}.{digits}f}".replace("-", "−")
-
-
-def _unit(unit: str) -> str:
-    """Return the unit people read; nothing for a plain number."""
-    return "" if unit == "1" else PRINTED.get(unit, (unit, 1.0))[0]
-
-
-def _quantity_rows(content: ReportContent) -> Rows:
-    from echolith.validation.distance_figures import long_name
-
-    rows = []
-    for name, q in content.summary.get("quantities", {}).items():
-        both = q["truth"] is not None and q["estimate"] is not None
-        error = q["estimate"] - q["truth"] if both else None
-        ratio = error / q["std"] if error is not None and q["std"] else None
-        rows.append(
-            {
-                "name": name,
-                "printed": long_name(name, content.truth, content.estimate),
-                "truth": _printed(q["truth"], q["unit"]),
-                "estimate": _printed(q["estimate"], q["unit"]),
-                "std": _printed(q["std"], q["unit"]),
-                "error": _printed(error, q["unit"], sign=True),
-                "ratio": _printed(ratio, "1", 1, sign=True),
-                "unit": _unit(q["unit"]),
-            }
-        )
-    return rows
-
-
-def _statistics_rows(content: ReportContent) -> Rows:
-    from echolith.validation.distance_figures import long_name
-
-    rows = []
-    for name, s in content.summary.get("statistics", {}).items():
-        unit = s["unit"]
-        lengths = ("bias", "spread", "rmse", "bound", "single_bias", "single_spread")
-        row = {key: _printed(s.get(key), unit, 3, sign=key.endswith("bias")) for key in lengths}
-        interval = s.get("bias_ci95")
-        row["interval"] = (
-            " to ".join(_printed(end, unit, 3, sign=True) for end in interval) if interval else "–"
-        )
-        row["efficiency"] = _printed(s.get("efficiency"), "1")
-        row["coverage"] = _printed(s.get("coverage95"), "1")
-        row["printed"] = long_name(name, content.truth, content.estimate)
-        row["unit"] = _unit(unit)
-        rows.append(row)
-    return rows
-
-
-def _scores(content: ReportContent) -> dict[str, dict[str, Any]]:
-    scores = content.summary.get("score_means") or content.summary.get("scores", {})
-    return dict(scores)
-
-
-def _score_rows(content: ReportContent) -> Rows:
-    return [
-        {"name": name, "value": _printed(s["value"], "1", 3), "unit": _unit(s["unit"])}
-        for name, s in _scores(content).items()
-    ]
-
-
-def _memory(summary: dict[str, Any]) -> str | None:
-    peak = summary.get("peak_memory_bytes")
-    return None if peak is None else f"{peak / 1e9:.2f} GB"
-
-
-def _tiles(content: ReportContent) -> Rows:
-    """Sum the outcome up in a few numbers, each a value and what it is."""
-    from echolith.validation.distance_figures import Z95, known_errors, long_name
-
-    tiles = []
-    errors = known_errors(content)
-    if errors:
-        worst = max(errors, key=lambda name: abs(errors[name][0]))
-        printed = long_name(worst, content.truth, content.estimate)
-        tiles.append(
-            {"value": f"{abs(errors[worst][0]):.2f} pm", "what": f"largest error, {printed}"}
-        )
-        known = [(error, std) for error, std in errors.values() if std > 0]
-        inside = sum(abs(error) <= Z95 * std for error, std in known)
-        if known:
-            tiles.append(
-                {"value": f"{inside} of {len(known)}", "what": "truth in the 95 % interval"}
-            )
-    scores = _scores(content)
-    found = {
-        name.removeprefix("found_").title(): s["value"]
-        for name, s in scores.items()
-        if name.startswith("found_") and s["value"] is not None
-    }
-    if found:
-        value = " · ".join(f"{species} {share:.0%}" for species, share in found.items())
-        tiles.append({"value": value, "what": "columns found"})
-    false = scores.get("false_columns", {}).get("value")
-    if false is not None:
-        tiles.append({"value": f"{false:g}", "what": "false columns"})
-    timings = content.summary.get("timings", {})
-    if timings:
-        memory = _memory(content.summary)
-        what = f"in all, {memory} at most" if memory else "in all"
-        tiles.append({"value": f"{sum(timings.values()):.1f} s", "what": what})
-    return tiles

@@ -124,6 +124,45 @@ def _from_rows(rows: list[tuple[int, float, float]], unit: str) -> Residuals:
     )
 
 
+def case_residuals(case: Mapping[str, Any]) -> dict[str, Residuals]:
+    """Return the errors of one case of a round trip by kind of value.
+
+    Parameters
+    ----------
+    case : mapping
+        ``residuals`` (plain) and ``quantities``, as `round_trip` keeps them.
+
+    Returns
+    -------
+    dict
+        The residuals of the case, and those quantities that they do not cover, with key 0.
+    """
+    found = from_json(case["residuals"])
+    for name, entry in case["quantities"].items():
+        if name not in found and None not in (entry["truth"], entry["estimate"]):
+            std = np.nan if entry["std"] is None else entry["std"]
+            row = (0, entry["estimate"] - entry["truth"], std)
+            found[name] = _from_rows([row], entry["unit"])
+    return found
+
+
+def joined(cases: Iterable[Mapping[str, Residuals]]) -> dict[str, Residuals]:
+    """Put the residuals of cases together, kind by kind, one case after the other."""
+    parts: dict[str, list[Residuals]] = {}
+    for case in cases:
+        for name, residuals in case.items():
+            parts.setdefault(name, []).append(residuals)
+    return {
+        name: Residuals(
+            key=np.concatenate([p.key for p in found]),
+            error=np.concatenate([p.error for p in found]),
+            std=np.concatenate([p.std for p in found]),
+            unit=found[0].unit,
+        )
+        for name, found in parts.items()
+    }
+
+
 def to_json(residuals: Mapping[str, Residuals]) -> dict[str, Any]:
     """Return residuals as plain lists; a missing std is None."""
     return {

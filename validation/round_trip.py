@@ -15,11 +15,11 @@ from echolith.protocols import Solver
 from echolith.validation.bounds import cramer_rao
 from echolith.validation.case_store import CaseStore
 from echolith.validation.estimate_check import check_estimate
-from echolith.validation.residuals import to_json
+from echolith.validation.residuals import case_residuals, joined, to_json
 from echolith.validation.round_trip_summary import summed_up
 from echolith.validation.run import Run, Stages, circumstances, run_on_mean
 from echolith.validation.scenario import Scenario
-from echolith.validation.statistics import half_width
+from echolith.validation.statistics import Residuals, half_width
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,6 +66,10 @@ class RoundTrip:
         ]
         columns = ["seed", "quantity", "truth", "estimate", "std", "error", "pull", "unit"]
         return pd.DataFrame(rows, columns=columns)
+
+    def residuals(self) -> dict[str, Residuals]:
+        """Return the errors of all cases by kind of value, one case after the other."""
+        return joined(case_residuals(case) for case in self.cases.values())
 
 
 def _row(entry: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from echolith.validation.residuals import from_json
+from echolith.validation.residuals import from_json, joined
 from echolith.validation.run import scalar
 from echolith.validation.statistics import (
     Residuals,
@@ -110,14 +110,10 @@ def _statistics(
 
 def _calibration(residuals: list[dict[str, Residuals]]) -> dict[str, Any]:
     """Return the pulls of every kind of value for which standard deviations were reported."""
-    names = dict.fromkeys(name for found in residuals for name in found)
     result = {}
-    for name in names:
-        parts = [found[name] for found in residuals if name in found]
-        entry = calibration(
-            np.concatenate([p.error for p in parts]), np.concatenate([p.std for p in parts])
-        )
+    for name, found in joined(residuals).items():
+        entry = calibration(found.error, found.std)
         if entry["count"]:
-            rms = float(np.sqrt(np.mean(np.concatenate([p.error for p in parts]) ** 2)))
-            result[name] = {**entry, "rms_error": rms, "unit": parts[0].unit}
+            rms = float(np.sqrt(np.mean(found.error**2)))
+            result[name] = {**entry, "rms_error": rms, "unit": found.unit}
     return result

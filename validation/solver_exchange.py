@@ -177,13 +177,11 @@ def _described(value: Any) -> str:
 
 def _length_of_x(estimate: Mapping[str, Any]) -> int | None:
     """Return the number of columns: bare arrays of this length lie along them."""
-    import numpy as np
-
     x = estimate.get("x")
     if x is None or isinstance(x, tuple) or hasattr(x, "dims"):
         return None
-    shape = np.shape(x)
-    return shape[0] if len(shape) == 1 else None
+    shape = _as_array("x", x).shape
+    return int(shape[0]) if len(shape) == 1 else None
 
 
 def _as_variable(name: str, value: Any, length: int | None) -> Variable:

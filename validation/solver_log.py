@@ -12,6 +12,12 @@ TAIL = 8000
 QUOTED_LINES = 6
 QUOTED = 600
 """Lines and characters of the end that go into a message."""
+NOT_QUOTED = (
+    "Current thread 0x",
+    "Extension modules: ",
+    str(Path(__file__).resolve().with_name("solver_")),
+)
+"""What Python adds to a crash besides the lines of the solver: threads, modules, our own files."""
 
 
 @dataclass(frozen=True, kw_only=False)
@@ -32,8 +38,9 @@ class SolverLog:
 
     def quoted(self) -> str:
         """Return the last lines as they go into a message of one paragraph."""
-        lines = [line.strip() for line in self.tail().splitlines() if line.strip()]
-        text = " | ".join(lines[-QUOTED_LINES:])
+        lines = [line.strip() for line in self.tail().splitlines()]
+        told = [line for line in lines if line and not any(part in line for part in NOT_QUOTED)]
+        text = " | ".join(told[-QUOTED_LINES:])
         if not text:
             return "; it printed nothing"
         return f"; its last output: {text if len(text) <= QUOTED else '…' + text[-QUOTED:]}"

@@ -32,7 +32,7 @@ from echolith.validation.solver_exchange import (
 from echolith.validation.solver_failure import SolverFailure, SolverFailureKind
 from echolith.validation.solver_log import SolverLog
 
-RUNNER = Path(__file__).with_name("solver_runner.py")
+RUNNER = Path(__file__).resolve().with_name("solver_runner.py")
 POLL = 0.05
 """Seconds between two looks at a running solver."""
 GIGABYTE = 1e9
@@ -209,7 +209,7 @@ class SolverProcess:
         )
 
     def _told(self, failure: dict[str, Any], log: SolverLog) -> SolverFailure:
-        message, stage = failure["message"], failure["stage"]
+        message, stage = " ".join(failure["message"].split()), failure["stage"]
         raised = f"{failure['type']}: {message} {failure['frames']}".rstrip(": ")
         kind = SolverFailureKind.MEMORY if failure["memory"] else SolverFailureKind.EXCEPTION
         what = {

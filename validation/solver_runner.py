@@ -12,11 +12,11 @@ from __future__ import annotations
 import os
 import sys
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+HERE = os.path.dirname(os.path.realpath(__file__))
 if __name__ == "__main__":
     # Python puts the folder of a script first, where other files of ours would hide modules of
     # the same name; so all other imports are below.
-    sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or os.curdir) != HERE]
+    sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry or os.curdir) != HERE]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -91,11 +91,11 @@ def _load_file(path: Path) -> Any:
     name = path.stem if same else f"echolith_solver_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
-    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # so that its functions can be handed to worker processes
     try:
-        spec.loader.exec_module(module)
+        # Not through the loader, whose cache may be a second behind the file.
+        exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
     except BaseException:
         del sys.modules[name]
         raise
@@ -141,12 +141,11 @@ def _near(name: str, known: Any) -> str:
 
 def frames(error: BaseException) -> str:
     """Say where an error came from: the innermost frames outside these files and the importer."""
-    listed = traceback.extract_tb(error.__traceback__)
-    here = os.path.dirname(os.path.abspath(__file__))
-    own = [
-        frame
-        for frame in listed
-        if os.path.dirname(frame.filename) != here and not frame.filename.startswith("<frozen")
+    here = os.path.dirname(os.path.realpath(__file__))
+    told = [
+        f"{Path(frame.filename).name} line {frame.lineno} in {frame.name}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if os.path.dirname(os.path.realpath(frame.filename)) != here
+        and not frame.filename.startswith("<frozen")
     ]
-    told = [f"{Path(f.filename).name} line {f.lineno} in {f.name}" for f in own[-FRAMES_SHOWN:]]
-    return f"({' > '.join(told)})" if told else ""
+    return f"({' > '.join(told[-FRAMES_SHOWN:])})" if told else ""

@@ -18,7 +18,7 @@ class Measure(Enum):
     RMS = "rms"
     """Root-mean-square error against the truth."""
     SPREAD = "spread"
-    """Standard deviation of each value about its own mean over the seeds."""
+    """Standard deviation of each value about its own median over the seeds."""
     MISSING = "missing"
     """Values not found, of those found in some seed, per case."""
     FALSE = "false"

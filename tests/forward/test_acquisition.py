@@ -118,7 +118,7 @@ def test_implausible_values_are_refused(build: object, message: str) -> None:
 
 
 def test_a_step_beyond_the_limit_warns_with_the_transfer_lost() -> None:
-    acquisition = StemAcquisition(scan=Scan(step=0.4))  # type: ignore[arg-type]
+    acquisition = StemAcquisition(scan=Scan(step=0.4))
     with pytest.warns(BadInputWarning, match=r"0\.4 Å is beyond .* 0\.280 Å: \d+% of the transfer"):
         acquisition.warn_if_undersampled()
 

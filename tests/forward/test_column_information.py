@@ -26,7 +26,7 @@ from echolith.forward.stem import stem_mean
 A = 4.0
 THICKNESS = 6.0
 SAMPLING = 0.125
-STEP = 0.02
+STEP = 0.01
 BEAM = Beam(energy=80e3, semiangle=20.0)
 GROUPS = np.array([0, 1, 0])
 
@@ -43,7 +43,7 @@ def crystal() -> Atoms:
 
 def moved(kind: str, step: float) -> Atoms:
     """The crystal repeated twice each way, its first column moved or made stronger."""
-    atoms = crystal().repeat((2, 2, 1))
+    atoms: Atoms = crystal().repeat((2, 2, 1))
     first = [0, 2]
     if kind == "strength":
         atoms.info["occupancy"] = {"1": {"Mn": 1 + step}}
@@ -66,7 +66,7 @@ def acquisition(**changes: object) -> StemAcquisition:
         "haadf": None,
         "dose": 1e4,
     }
-    return StemAcquisition(**{**values, **changes})  # type: ignore[arg-type]
+    return StemAcquisition(**{**values, **changes})
 
 
 def counts(atoms: Atoms) -> npt.NDArray[np.float64]:

@@ -33,7 +33,8 @@ def acquisition(**changes: Any) -> StemAcquisition:
 def frequencies(taken: StemAcquisition) -> tuple[Array, Array]:
     """Return qy (n, 1) and qx (1, m) of the scan, 1/Å, in `numpy.fft.fft2` order."""
     (ny, nx), (step_y, step_x) = taken.scan.shape, taken.scan.step
-    return np.fft.fftfreq(ny, step_y)[:, None], np.fft.fftfreq(nx, step_x)[None]
+    qy, qx = (np.fft.fftfreq(n, d).astype(np.float64) for n, d in ((ny, step_y), (nx, step_x)))
+    return qy[:, None], qx[None]
 
 
 def band_limited(image: Array, taken: StemAcquisition) -> Array:

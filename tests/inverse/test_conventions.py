@@ -130,7 +130,7 @@ def frames_by_abtem(scan: str, aberrations: Aberrations) -> npt.NDArray[np.float
             aberrations={k: v for k, v in aberrations.model_dump().items() if v},
         )
         where = abtem.CustomScan(positions(SCANS[scan]).reshape(-1, 2))
-        waves = probe.build(scan=where, lazy=False).multislice(potential)
+        waves: Any = probe.build(scan=where, lazy=False).multislice(potential)
         patterns = waves.diffraction_patterns(max_angle=None)
     frames = np.asarray(patterns.array).swapaxes(1, 2)
     return frames.reshape(*SCANS[scan].shape, *frames.shape[1:])

@@ -43,9 +43,9 @@ def test_the_whole_inversion_of_symmetric_columns_is_right(method: Method) -> No
     for name, true in Cell(split=False).distances().items():
         assert abs(float(estimate[name]) - true) < TARGET, name
     for species in ("M", "O", "Li"):
-        true, found = interior(true_columns(FIELD), species), interior(estimate, species)
-        gap = np.abs(true[:, None] - found[None]).max(axis=2)
-        assert len(true) == len(found) > 0
+        expected, found = interior(true_columns(FIELD), species), interior(estimate, species)
+        gap = np.abs(expected[:, None] - found[None]).max(axis=2)
+        assert len(expected) == len(found) > 0
         assert gap.min(axis=1).max() < 0.01
 
 

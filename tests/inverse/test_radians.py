@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,7 +69,7 @@ def light_atoms() -> tuple[Array, xr.Dataset]:
         pbc=True,
     )
     with abtem.config.set({"fft": "numpy"}):
-        potential = abtem.Potential(
+        potential: Any = abtem.Potential(
             atoms, gpts=gpts, slice_thickness=2.0, projection="infinite", parametrization="lobato"
         ).build(lazy=False)
         probe = abtem.Probe(
@@ -77,7 +78,7 @@ def light_atoms() -> tuple[Array, xr.Dataset]:
         n = gpts // every
         axis = np.arange(n) * side / n
         xy = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
-        waves = probe.build(scan=abtem.CustomScan(xy), lazy=False).multislice(potential)
+        waves: Any = probe.build(scan=abtem.CustomScan(xy), lazy=False).multislice(potential)
         frames = np.asarray(waves.diffraction_patterns(max_angle=None).array)
     pixel = 1e3 * energy2wavelength(energy) / side
     half = int(np.ceil(22.4 / pixel)) + 1

@@ -218,27 +218,6 @@ def test_an_empty_report_says_what_it_can() -> None:
     assert len(hero_figure(nothing).axes) == 0
 
 
-def test_statistics_over_seeds_are_shown(content: ReportContent) -> None:
-    entry = {
-        "bias": 1e-3,
-        "bias_ci95": [-1e-3, 3e-3],
-        "spread": 4e-3,
-        "rmse": 4.1e-3,
-        "bound": None,
-        "efficiency": None,
-        "coverage95": 0.95,
-        "single_bias": None,
-        "single_spread": 1.2e-2,
-        "unit": "Å",
-    }
-    summary = {**content.summary, "seeds": list(range(20)), "statistics": {"m_m": entry}}
-    bare = replace(content, summary=summary, measurement=xr.Dataset(), estimate=xr.Dataset())
-    page = render_report(bare)
-    assert "20 seeds from 0" in page
-    for printed in ("+0.100", "−0.100 to +0.300", "0.400", "0.410", "0.95", "1.200"):
-        assert f"<td>{printed}</td>" in page
-
-
 def test_lazy_counts_give_the_same_figure(content: ReportContent) -> None:
     lazy = replace(content, measurement=content.measurement.chunk({"scan_y": 5}))
     first, second = diffraction(content), diffraction(lazy)

@@ -1,0 +1,186 @@
+"""The tables of a report: rows of printed text."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from echolith.validation.distance_figures import Z95, known_errors, long_name
+from echolith.validation.statistics_figures import kind_name
+from echolith.validation.tables import PRINTED
+
+if TYPE_CHECKING:
+    from echolith.validation.report import ReportContent
+
+Rows = list[dict[str, Any]]
+
+MINUS = "−"
+
+
+def printed(value: float | None, unit: str, digits: int = 2, *, sign: bool = False) -> str:
+    """Print a number in the unit people read; a dash where there is none."""
+    if value is None:
+        return "–"
+    _, factor = PRINTED.get(unit, (unit, 1.0))
+    return f"{value * factor:{'+' if sign else ''}.{digits}f}".replace("-", MINUS)
+
+
+def unit_name(unit: str) -> str:
+    """Return the unit people read; nothing for a plain number."""
+    return "" if unit == "1" else PRINTED.get(unit, (unit, 1.0))[0]
+
+
+def decimals(unit: str, sizes: Iterable[float | None], *, least: int = 2) -> int:
+    """Return how many decimals show two digits of the smallest of some standard deviations."""
+    _, factor = PRINTED.get(unit, (unit, 1.0))
+    known = [abs(size) * factor for size in sizes if size]
+    if not known:
+        return least
+    return int(np.clip(1 - np.floor(np.log10(min(known))), least, 9))
+
+
+def _interval(ends: list[float] | None, unit: str, digits: int, *, sign: bool = False) -> str:
+    if not ends:
+        return "–"
+    return " to ".join(printed(end, unit, digits, sign=sign) for end in ends)
+
+
+def quantity_rows(content: "ReportContent") -> Rows:
+    """Return truth, estimate, std and error of each quantity of one case."""
+    rows = []
+    for name, q in content.summary.get("quantities", {}).items():
+        both = q["truth"] is not None and q["estimate"] is not None
+        error = q["estimate"] - q["truth"] if both else None
+        ratio = error / q["std"] if error is not None and q["std"] else None
+        digits = decimals(q["unit"], [q["std"] or error])
+        rows.append(
+            {
+                "name": name,
+                "printed": long_name(name, content.truth, content.estimate),
+                "truth": printed(q["truth"], q["unit"], digits),
+                "estimate": printed(q["estimate"], q["unit"], digits),
+                "std": printed(q["std"], q["unit"], digits),
+                "error": printed(error, q["unit"], digits, sign=True),
+                "ratio": printed(ratio, "1", 1, sign=True),
+                "unit": unit_name(q["unit"]),
+            }
+        )
+    return rows
+
+
+def statistics_rows(content: "ReportContent", *, single: bool = False) -> Rows:
+    """Return bias, spread and bound of each quantity over the seeds, or of one single value.
+
+    Rows of single values only where there are several of a kind.
+    """
+    statistics = content.summary.get("statistics", {})
+    part = "single_" if single else ""
+    rows = []
+    for name, s in statistics.items():
+        if single and s.get("single_spread") is None:
+            continue
+        unit = s["unit"]
+        sizes = [
+            other.get(f"{part}{size}")
+            for other in statistics.values()
+            if other["unit"] == unit
+            for size in ("spread", "bound")
+        ]
+        digits = decimals(unit, sizes, least=3)
+        lengths = {
+            key: printed(s.get(f"{part}{key}"), unit, digits, sign=key == "bias")
+            for key in ("bias", "spread", "bound", "rmse")
+        }
+        rows.append(
+            {
+                **lengths,
+                "printed": long_name(name, content.truth, content.estimate),
+                "interval": _interval(s.get("bias_ci95"), unit, digits, sign=True),
+                "efficiency": printed(s.get(f"{part}efficiency"), "1"),
+                "efficiency_interval": _interval(s.get(f"{part}efficiency_ci95"), "1", 2),
+                "coverage": printed(s.get("coverage95"), "1"),
+                "count": s.get("singles"),
+                "unit": unit_name(unit),
+            }
+        )
+    return rows
+
+
+def calibration_rows(content: "ReportContent") -> Rows:
+    """Return how true the reported standard deviations of each kind of value are."""
+    rows = []
+    for name, entry in content.summary.get("calibration", {}).items():
+        low, high = entry["coverage95_ci95"]
+        rows.append(
+            {
+                "printed": kind_name(name, content),
+                "count": entry["count"],
+                "rms": printed(
+                    entry["rms_error"],
+                    entry["unit"],
+                    decimals(entry["unit"], [entry["rms_error"]], least=3),
+                ),
+                "unit": unit_name(entry["unit"]),
+                "variance": printed(entry["pull_variance"], "1"),
+                "within68": printed(entry["coverage68"], "1", 3),
+                "within95": printed(entry["coverage95"], "1", 3),
+                "interval": _interval([low, high], "1", 3),
+                "off": not low <= 0.95 <= high,
+            }
+        )
+    return rows
+
+
+def _scores(content: "ReportContent") -> dict[str, dict[str, Any]]:
+    scores = content.summary.get("score_means") or content.summary.get("scores", {})
+    return dict(scores)
+
+
+def score_rows(content: "ReportContent") -> Rows:
+    """Return every score, over seeds the mean."""
+    return [
+        {"name": name, "value": printed(s["value"], "1", 3), "unit": unit_name(s["unit"])}
+        for name, s in _scores(content).items()
+    ]
+
+
+def memory(summary: dict[str, Any]) -> str | None:
+    """Return the peak memory as text."""
+    peak = summary.get("peak_memory_bytes")
+    return None if peak is None else f"{peak / 1e9:.2f} GB"
+
+
+def tiles(content: "ReportContent") -> Rows:
+    """Sum the outcome up in a few numbers, each a value and what it is."""
+    shown = []
+    errors = known_errors(content)
+    if errors:
+        worst = max(errors, key=lambda name: abs(errors[name][0]))
+        name = long_name(worst, content.truth, content.estimate)
+        shown.append({"value": f"{abs(errors[worst][0]):.2f} pm", "what": f"largest error, {name}"})
+        known = [(error, std) for error, std in errors.values() if std > 0]
+        inside = sum(abs(error) <= Z95 * std for error, std in known)
+        if known:
+            shown.append(
+                {"value": f"{inside} of {len(known)}", "what": "truth in the 95 % interval"}
+            )
+    scores = _scores(content)
+    found = {
+        name.removeprefix("found_").title(): s["value"]
+        for name, s in scores.items()
+        if name.startswith("found_") and s["value"] is not None
+    }
+    if found:
+        value = " · ".join(
+            f"{species}\N{NO-BREAK SPACE}{share:.0%}" for species, share in found.items()
+        )
+        shown.append({"value": value, "what": "columns found"})
+    false = scores.get("false_columns", {}).get("value")
+    if false is not None:
+        shown.append({"value": f"{false:g}", "what": "false columns"})
+    timings = content.summary.get("timings", {})
+    if timings:
+        peak = memory(content.summary)
+        what = f"in all, {peak} at most" if peak else "in all"
+        shown.append({"value": f"{sum(timings.values()):.1f} s", "what": what})
+    return shown
