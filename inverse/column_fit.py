@@ -22,6 +22,10 @@ from echolith.inverse.column_profiles import Profile
 Array = npt.NDArray[np.float64]
 Factor = tuple[Array, bool]
 
+NEGLIGIBLE = 1e-4
+"""Chi squared; a step that promises less moves no parameter by more than a hundredth of its
+standard deviation. So ends a fit with a column too faint to have a place."""
+
 
 def fit_columns(
     reconstruction: xr.Dataset,
@@ -155,6 +159,7 @@ def _solve(problem: ColumnProblem) -> _Solution:
         promised = float(step @ downhill + step @ (diagonal * step))
         moved = np.hypot(trial.x - state.x, trial.y - state.y)[inner].max(initial=0)
         done = moved * (1 + damping) < problem.options.tolerance
+        done |= promised < NEGLIGIBLE * problem.noise_power(cost) and damping < 1
         damping = _next_damping(damping, gain=cost - trial_cost, promised=promised, cost=cost)
         state, residual, cost = trial, left, trial_cost
         if done:

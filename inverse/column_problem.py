@@ -46,7 +46,8 @@ class FitOptions(Settings):
     out: 5e-4 takes that out of weak-phase data. In thicker specimens it takes up the asymmetry of
     multiple scattering instead and costs more than it gains (0.8 against 0.3 pm at 2 nm)."""
     tolerance: Annotated[Angstrom, Field(gt=0)] = 1e-5
-    """The fit has converged when no column in the interior moves farther than this."""
+    """The fit has converged when no column in the interior moves farther than this (or by more
+    than a hundredth of its standard deviation)."""
     iterations: Annotated[int, Field(ge=1)] = 100
 
 
@@ -118,6 +119,10 @@ class ColumnProblem:
         moved = ((state.x - start.x) ** 2 + (state.y - start.y) ** 2) / self.prior_std**2
         shape = ((state.shape_terms - self.start.shape_terms) / self.shape_std) ** 2
         return float((residual**2).sum() + (moved + amplitude).sum() + shape.sum())
+
+    def noise_power(self, cost: float) -> float:
+        """Return the chi squared of one independent number: 1 where the noise is known."""
+        return 1.0 if self.whitening.absolute else cost / self.whitening.frequencies
 
     def downhill(self, state: ColumnSum, residual: Array, shapes: Array) -> Array:
         """Half the negative gradient of the cost, columns' parameters first."""

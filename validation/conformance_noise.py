@@ -64,7 +64,7 @@ def check_noise(
     ------
     ConformanceError
         At the first check failed: kind of result, input left alone, global random state, purity
-        (seeds), seeds differ, labels, chunks, mean, variance, information.
+        (seeds), labels, seeds differ, chunks, information, mean, variance.
     """
     whole = mean.compute()
     first = called_purely(
@@ -78,14 +78,14 @@ def check_noise(
         expected="draws that follow the seed",
     )
     _chunks(noise, whole, first, seed)
+    _information(noise, whole)
     names = [n for n, v in whole.data_vars.items() if np.issubdtype(v.dtype, np.floating)]
-    tests = _Tests(level=level, count=2 * GROUPS * len(names))
+    tests = _Tests(level=level, count=2 * (GROUPS + 1) * len(names))
     samples = [noise.sample(whole, seed=seed + n).compute() for n in range(max(draws, 4))]
     for name in names:
         expected = whole[name].values.astype(float).ravel()
         drawn = np.stack([s[name].values.astype(float).ravel() for s in samples])
         _moments(noise, str(name), expected, drawn, variance, tests)
-    _information(noise, whole)
     for value in information_at:
         _information_of_draws(noise, whole, value, seed)
 
@@ -193,19 +193,19 @@ def _variances(noise: Noise, expected: Array, variance: Variance | None) -> tupl
     if not len(positive):
         return np.zeros_like(expected), True
     at = np.unique(np.quantile(positive, np.linspace(0, 1, 33)))
-    own = np.array([float(noise.information(at[k : k + 1], np.ones((1, 1)))[0, 0])
+    own = np.array([float(_matrix(noise, at[k : k + 1], np.ones((1, 1)))[0, 0])
                     for k in range(len(at))])  # fmt: skip
     inverse = np.divide(1.0, own, out=np.zeros_like(own), where=own > 0)
     return np.where(expected > 0, np.interp(expected, at, inverse), 0.0), True
 
 
 def _groups(expected: Array) -> list[npt.NDArray[np.intp]]:
-    """Sort pixels by mean into groups of about the same expected total."""
+    """Return all pixels, then groups of about the same expected total, from dark to bright."""
     order = np.argsort(expected, kind="stable")
     total = np.cumsum(expected[order])
     groups = max(1, min(GROUPS, int(total[-1] / LEAST_TOTAL)))
     edges = np.searchsorted(total, total[-1] * np.arange(1, groups) / groups)
-    return [part for part in np.split(order, edges) if len(part)]
+    return [order, *(part for part in np.split(order, edges) if len(part))]
 
 
 def _information(noise: Noise, mean: xr.Dataset) -> None:

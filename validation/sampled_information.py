@@ -72,11 +72,12 @@ def _drawn(noise: Noise, template: xr.Dataset, value: float, seed: int) -> npt.N
     name, variable = next(
         (n, v) for n, v in template.data_vars.items() if np.issubdtype(v.dtype, np.floating)
     )
+    # One axis of many repeats: noise models draw row by row or frame by frame.
+    dims = variable.dims if variable.ndim > 1 else (*variable.dims, "repeat")[:2]
     side = int(np.sqrt(PIXELS))
-    shape = [1] * variable.ndim
-    shape[0], shape[-1] = (side, side) if variable.ndim > 1 else (PIXELS, PIXELS)
+    shape = (side, *[1] * (len(dims) - 2), side) if len(dims) > 1 else (PIXELS,)
     mean = xr.Dataset(
-        {name: (variable.dims, np.full(shape, value, dtype=variable.dtype), variable.attrs)},
+        {name: (dims, np.full(shape, value, dtype=variable.dtype), variable.attrs)},
         attrs=template.attrs,
     )
     return np.asarray(noise.sample(mean, seed=seed)[name].values, dtype=float).ravel()

@@ -84,7 +84,7 @@ class Change:
     @property
     def words(self) -> str:
         """One line, e.g. ``rms of O columns 0.55 → 0.61 pm (+11 %), p = 2e-06: worse``."""
-        end = f", p = {printed_p(self.p_value)}: {self.outcome.value}"
+        end = f", {printed_p(self.p_value)}: {self.outcome.value}"
         return f"{self._subject} {self._values}{end}{self.detail and f' ({self.detail})'}"
 
     @property
@@ -220,7 +220,7 @@ def spoken(group: str) -> str:
 
 def printed_p(value: float) -> str:
     """Print a p-value; below 1e-16 only that it is smaller."""
-    return "< 1e-16" if value < 1e-16 else f"{value:.1g}"
+    return "p < 1e-16" if value < 1e-16 else f"p = {value:.1g}"
 
 
 def _short(value: float | None, factor: float = 1.0) -> str:

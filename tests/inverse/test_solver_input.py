@@ -12,6 +12,7 @@ import xarray as xr
 from echolith.dataset import load, save
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import Aberrations, Scan
+from echolith.inverse import scan_transform
 from echolith.inverse.scan_transform import Streaming
 from echolith.inverse.ssb import ssb
 from echolith.inverse.wdd import wdd
@@ -84,6 +85,27 @@ def test_little_memory_changes_rounding_only(solver: Solver) -> None:
         np.testing.assert_allclose(
             pieces["phase"], whole["phase"], atol=1e-6 * float(np.abs(whole["phase"]).max())
         )
+
+
+@both
+@pytest.mark.parametrize("block", [1, 3, 31])
+def test_pixels_are_transformed_in_blocks_of_any_size(
+    solver: Solver, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = noise_set(acquisition(), seed=8)
+    whole = solver(recorded)["phase"]
+    monkeypatch.setattr(scan_transform, "BLOCK_BYTES", 4 * 180 * block)
+    pieces = solver(recorded)["phase"]
+    np.testing.assert_allclose(pieces, whole, atol=1e-6 * float(np.abs(whole).max()))
+
+
+@both
+def test_arrays_in_memory_are_converted_a_few_rows_at_a_time(
+    solver: Solver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = noise_set(acquisition(), seed=8)
+    monkeypatch.setattr(scan_transform, "ROWS_READ_BYTES", 5 * 15 * 440 * 2)
+    assert identical(solver(LAYOUTS["big-endian"](recorded)), solver(recorded))
 
 
 @both

@@ -264,7 +264,6 @@ def wavers(estimate: xr.Dataset, truth: xr.Dataset) -> float:
         (metric(lambda e, t: -error(e, t)), "for a spoilt estimate"),
         (metric(lambda e, t: abs(error(e, t)), better=Better.HIGHER), "for a spoilt estimate"),
         (metric(lambda e, t: 3.0), "for the truth and for every spoilt estimate"),
-        (metric(lambda e, t: 1 / error(e, t)), "nan at the truth|division by zero"),
         (metric(lambda e, t: np.log(abs(error(e, t)))), "-inf at the truth"),
         (metric(forgives_nan), "for an estimate of NaN"),
         (metric(spoils_the_truth), "a changed truth"),
@@ -274,7 +273,7 @@ def wavers(estimate: xr.Dataset, truth: xr.Dataset) -> float:
 )
 @pytest.mark.filterwarnings("ignore:divide by zero")
 def test_a_broken_metric_is_caught(broken: NamedMetric, words: str) -> None:
-    with pytest.raises((ConformanceError, ZeroDivisionError), match=words):
+    with pytest.raises(ConformanceError, match=words):
         check_metric(broken, truth=columns())
 
 
