@@ -4,22 +4,37 @@ Exit codes: 0 done, 1 the run finished but a case failed, 2 bad input, 130 inter
 ``--json`` one object goes to standard output and nothing else does.
 """
 
-import json
 import sys
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from enum import StrEnum
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from echolith import __version__
+from echolith.cli_options import (
+    Config,
+    Json,
+    MemoryLimit,
+    NoiseFree,
+    Out,
+    Python,
+    ScenarioName,
+    Seed,
+    Set,
+    SolverTarget,
+    Strict,
+    Structure,
+    TimeLimit,
+    VaryOption,
+    Workers,
+)
+from echolith.cli_session import fail, print_json, session, show
 from echolith.errors import BadInputError, BadInputWarning
-from echolith.progress import Progress, show_progress
+from echolith.progress import Progress
 
 if TYPE_CHECKING:
+    from echolith.protocols import Solver
     from echolith.validation.report import ReportContent
     from echolith.validation.round_trip import RoundTrip
     from echolith.validation.run import Run
@@ -32,29 +47,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Known truth in, measurement out, truth back, and the distance between the two.",
 )
-
-ScenarioName = Annotated[str, typer.Argument(help="Name of a scenario; see 'echolith list'.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, nothing else.")]
-Seed = Annotated[int, typer.Option(min=0, help="The one seed of the run.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Change a setting: name=value, e.g. beam.energy=80e3; repeatable."),
-]
-Config = Annotated[Path | None, typer.Option(help="YAML or JSON file of settings.")]
-Structure = Annotated[
-    Path | None, typer.Option(help="Crystal to use instead: CIF, POSCAR or extended XYZ.")
-]
-NoiseFree = Annotated[bool, typer.Option("--noise-free", help="Switch counting noise off.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Refuse what would only be warned of.")]
-Out = Annotated[Path | None, typer.Option(help="Folder for results.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Threads; all processors by default.")]
-
-
-class VaryOption(StrEnum):
-    """What changes from seed to seed."""
-
-    NOISE = "noise"
-    SPECIMEN = "specimen"
 
 
 def _version(show: bool) -> None:
@@ -79,7 +71,7 @@ def list_scenarios(as_json: Json = False) -> None:
 
     summaries = {name: entry.summary for name, entry in scenarios().items()}
     if as_json:
-        _print_json({"scenarios": summaries})
+        print_json({"scenarios": summaries})
         return
     for name, summary in summaries.items():
         typer.echo(f"{name}  {summary}")
@@ -97,11 +89,11 @@ def describe(
 
     chosen = entry(scenario)
     if schema:
-        _print_json(chosen.settings.model_json_schema())
+        print_json(chosen.settings.model_json_schema())
         return
     rows = describe_settings(chosen.settings)
     if as_json:
-        _print_json({"scenario": scenario, "summary": chosen.summary, "settings": rows})
+        print_json({"scenario": scenario, "summary": chosen.summary, "settings": rows})
         return
     typer.echo(chosen.summary)
     width = max(len(row["name"]) for row in rows)
@@ -126,6 +118,10 @@ def run(
     measurement: Annotated[
         Path | None, typer.Option(help="Invert this recorded measurement instead of simulating.")
     ] = None,
+    solver: SolverTarget = None,
+    python: Python = None,
+    time_limit: TimeLimit = 600.0,
+    memory_limit: MemoryLimit = None,
     noise_free: NoiseFree = False,
     out: Out = None,
     workers: Workers = None,
@@ -134,20 +130,29 @@ def run(
 ) -> None:
     """Simulate, invert and score; or invert a recorded measurement."""
     chosen = _scenario(scenario, settings, config, structure)
+    foreign = _solver(solver, python, time_limit, memory_limit)
     result: Run | None
     residuals = None
-    with _session(strict=strict, workers=workers) as progress:
+    with session(strict=strict, workers=workers) as progress:
         if measurement is not None:
-            result = _invert(chosen, measurement, progress)
+            result = _invert(chosen, measurement, foreign, progress)
             summary, failed = result.summary, False
         elif seeds is not None:
-            outcome = _run_seeds(chosen, range(seed, seed + seeds), vary, noise_free, out, progress)
+            outcome = _run_seeds(
+                chosen, range(seed, seed + seeds), foreign, vary, noise_free, out, progress
+            )
             summary, result, failed = outcome.summary, outcome.first, bool(outcome.failures)
             residuals = outcome.residuals()
         else:
             from echolith.validation.run import run_once
 
-            result = run_once(chosen, seed=seed, noise_free=noise_free, announce=progress.announce)
+            result = run_once(
+                chosen,
+                seed=seed,
+                solver=foreign,
+                noise_free=noise_free,
+                announce=progress.announce,
+            )
             summary, failed = result.summary, False
         written = None
         if out is not None and result is not None:
@@ -155,7 +160,7 @@ def run(
 
             progress.announce("report")
             written = write_report(_content(chosen, result, summary, residuals), out)
-    _show(summary, as_json=as_json)
+    show(summary, as_json=as_json)
     if written is not None:
         typer.echo(f"report: {written}", err=True)
     if failed:
@@ -180,11 +185,11 @@ def bound(
     from echolith.validation.tables import bound_table
 
     chosen = _scenario(scenario, settings, config, None)
-    with _session(strict=False, workers=workers) as progress:
+    with session(strict=False, workers=workers) as progress:
         progress.announce("bound")
         content = bound_summary(chosen, parameters=unknown, seed=seed)
     if as_json:
-        _print_json(content)
+        print_json(content)
     else:
         typer.echo(bound_table(content))
 
@@ -206,7 +211,7 @@ def export(
     from echolith.validation.export import export_case
 
     chosen = _scenario(scenario, settings, config, structure)
-    with _session(strict=strict, workers=workers) as progress:
+    with session(strict=strict, workers=workers) as progress:
         files = export_case(
             chosen,
             out,
@@ -217,7 +222,7 @@ def export(
         )
     names = {kind: str(path) for kind, path in files.items()}
     if as_json:
-        _print_json({"scenario": scenario, "seed": seed, "files": names})
+        print_json({"scenario": scenario, "seed": seed, "files": names})
         return
     for kind, name in names.items():
         typer.echo(f"{kind}: {name}")
@@ -235,7 +240,7 @@ def demo(
     from echolith.validation.run import run_once
 
     chosen = _scenario("li-rich-oxide", None, None, None)
-    with _session(strict=False, workers=workers) as progress:
+    with session(strict=False, workers=workers) as progress:
         result = run_once(chosen, seed=7, announce=progress.announce)
         progress.announce("report")
         content = _content(chosen, result, result.summary)
@@ -243,7 +248,7 @@ def demo(
         picture = hero_figure(content)
         if picture is not None:
             save_png(picture, out / "demo.png")
-    _show(result.summary, as_json=as_json)
+    show(result.summary, as_json=as_json)
     typer.echo(f"report: {written}", err=True)
 
 
@@ -260,16 +265,36 @@ def _scenario(
     return scenario(name, **overrides)
 
 
-def _invert(chosen: "Scenario", path: Path, progress: Progress) -> "Run":
+def _solver(
+    target: str | None, python: Path | None, time_limit: float, memory_limit: float | None
+) -> "Solver | None":
+    if target is None:
+        if python is not None:
+            raise BadInputError("--python without --solver: name the solver to run there")
+        return None
+    from echolith.validation.solver_process import GIGABYTE, SolverProcess
+
+    process = SolverProcess(
+        target=target,
+        python=python or Path(sys.executable),
+        time_limit=time_limit,
+        memory_limit=None if memory_limit is None else memory_limit * GIGABYTE,
+    )
+    process.check()
+    return process
+
+
+def _invert(chosen: "Scenario", path: Path, solver: "Solver | None", progress: Progress) -> "Run":
     from echolith.forward.importers import read_measurement
     from echolith.validation.run import invert
 
-    return invert(chosen, read_measurement(path), announce=progress.announce)
+    return invert(chosen, read_measurement(path), solver=solver, announce=progress.announce)
 
 
 def _run_seeds(
     chosen: "Scenario",
     seeds: range,
+    solver: "Solver | None",
     vary: VaryOption,
     noise_free: bool,
     out: Path | None,
@@ -280,6 +305,7 @@ def _run_seeds(
     return round_trip(
         chosen,
         seeds=seeds,
+        solver=solver,
         vary=Vary(vary.value),
         noise_free=noise_free,
         store=out / "cases" if out is not None else None,
@@ -311,50 +337,12 @@ def _content(
     )
 
 
-@contextmanager
-def _session(*, strict: bool, workers: int | None) -> Iterator[Progress]:
-    """Progress on standard error, warnings as one line each (errors when strict), threads."""
-    import dask
-
-    def one_line(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-        if issubclass(category, BadInputWarning):
-            print(f"warning: {message}", file=sys.stderr)
-
-    with warnings.catch_warnings(), dask.config.set(num_workers=workers):
-        warnings.simplefilter("error" if strict else "always", BadInputWarning)
-        warnings.showwarning = one_line
-        try:
-            with show_progress(sys.stderr) as progress:
-                yield progress
-        except KeyboardInterrupt:
-            print("interrupted; what was stored is kept", file=sys.stderr)
-            raise typer.Exit(130) from None
-
-
-def _show(summary: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        _print_json(summary)
-        return
-    from echolith.validation.tables import summary_table
-
-    typer.echo(summary_table(summary))
-
-
-def _print_json(content: dict[str, Any]) -> None:
-    typer.echo(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
-
-
 def main() -> None:
     """Run the command line; every expected failure is one message and an exit code."""
     try:
         app()
     except (BadInputError, BadInputWarning) as error:
-        _fail(str(error))
+        fail(str(error))
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        _fail(f"{error.strerror or error}{where}; check the path, the rights and the space left")
-
-
-def _fail(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(2)
+        fail(f"{error.strerror or error}{where}; check the path, the rights and the space left")

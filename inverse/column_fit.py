@@ -234,9 +234,10 @@ def _finish(
 ) -> _Solution:
     matrix = problem.normal_matrix(state, state.shape_images())
     covariance = cho_solve(_factor(matrix), np.eye(len(matrix)), overwrite_b=True)
+    # A parameter held by its prior takes no freedom from the data.
+    parameters = float((1 - problem.prior() * np.diag(covariance)).sum())
     kept = float(problem.mask.mean())
-    inner = 3 * int((~problem.edge).sum()) + state.shape_terms.size
-    freedom = max(problem.whitening.frequencies * kept - inner, 1.0)
+    freedom = max(problem.whitening.frequencies * kept - parameters, 1.0)
     chi_squared = float((residual**2).sum())
     if not problem.whitening.absolute:
         covariance *= chi_squared / freedom

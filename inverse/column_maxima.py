@@ -58,7 +58,8 @@ def maxima(
     image: Array, step: tuple[float, float], separation: float
 ) -> tuple[Array, Array, Array]:
     """Local maxima within half the separation: fractional row, fractional column, height."""
-    size = [2 * max(1, int(separation / 2 / d)) + 1 for d in step]
+    # The slack keeps rounding of the step from deciding.
+    size = [2 * max(1, int(separation / 2 / d + 1e-6)) + 1 for d in step]
     at = np.argwhere((image == maximum_filter(image, size, mode="wrap")) & (image > 0))
     rows, columns = at.T
     height = image[rows, columns]

@@ -53,8 +53,8 @@ def reconstruction(
     if not support.any():
         height, width = acquisition.scan.extent
         raise BadInputError(
-            f"{ny} × {nx} scan positions over {height:.4g} × {width:.4g} Å: no spatial frequency of "
-            f"this field is transferred (at most {transfer.max(initial=0):.2g}); scan a larger "
+            f"{ny} × {nx} scan positions over {height:.4g} × {width:.4g} Å: no spatial frequency "
+            f"of this field is transferred (at most {transfer.max(initial=0):.2g}); scan a larger "
             "field with 3 positions or more along an axis, or lower the cut-off"
         )
     kept = np.where(support, spectrum, 0)

@@ -160,25 +160,30 @@ def pixel_detectors(
     least = 2 + int(np.ceil(2 * REACH * semiangle / (LARGEST_PIXEL - 0.01)))
     at_least("pixels", pixels, max(least, 3))
 
-    def across(count: int) -> st.SearchStrategy[tuple[int, float]]:
-        # Two pixels fewer than there are span the disc, and sizes are rounded up: it is held.
-        sizes = near(1.2, low=1.1, high=REACH, step=0.01).map(
-            lambda reach: float(np.ceil(200 * reach * semiangle / (count - 2)) / 100)
-        )
-        return st.tuples(st.just(count), sizes)
+    return _detector_parts(pixels).map(lambda parts: _detector(semiangle, *parts))
 
-    axis = st.integers(pixels, pixels + 6).flatmap(across)
-    return st.builds(
-        lambda rows, columns, subpixels, transpose: PixelDetector(
-            shape=(rows[0], columns[0]),
-            pixel_size=(rows[1], columns[1]),
-            subpixels=subpixels,
-            transpose=transpose,
-        ),
-        axis,
-        axis,
-        st.sampled_from([(1, 1), (2, 1), (1, 3)]),
-        st.booleans(),
+
+Axis = tuple[int, float]
+"""Number of pixels, and how far they reach in units of the semiangle."""
+
+
+def _detector_parts(
+    pixels: int,
+) -> st.SearchStrategy[tuple[Axis, Axis, tuple[int, int], bool]]:
+    axis = st.tuples(st.integers(pixels, pixels + 6), near(1.2, low=1.1, high=REACH, step=0.01))
+    return st.tuples(axis, axis, st.sampled_from([(1, 1), (2, 1), (1, 3)]), st.booleans())
+
+
+def _detector(
+    semiangle: float, rows: Axis, columns: Axis, subpixels: tuple[int, int], transpose: bool
+) -> PixelDetector:
+    # Two pixels fewer than there are span the disc, and sizes are rounded up: it is held.
+    sizes = [np.ceil(200 * reach * semiangle / (n - 2)) / 100 for n, reach in (rows, columns)]
+    return PixelDetector(
+        shape=(rows[0], columns[0]),
+        pixel_size=(float(sizes[0]), float(sizes[1])),
+        subpixels=subpixels,
+        transpose=transpose,
     )
 
 
@@ -206,25 +211,6 @@ def annular_detectors(*, inner: float = 72.8) -> st.SearchStrategy[AnnularDetect
         lambda start, width: AnnularDetector(inner=start, outer=round(start * width, 2)),
         near(inner, low=inner / 2, high=1.5 * inner, step=0.1),
         near(1.4, low=1.1, high=3, step=0.1),
-    )
-
-
-@st.composite
-def _acquisitions(
-    draw: st.DrawFn, largest_scan: int, pixels: int, phase: float, fully_sampled: bool, haadf: bool
-) -> StemAcquisition:
-    beam = draw(beams(phase=phase))
-    scan = draw(scans(largest=largest_scan))
-    if fully_sampled:
-        finest = beam.wavelength / (4e-3 * beam.semiangle)
-        share = near(0.9, low=0.6, high=0.99, step=0.01)
-        scan = scan.model_copy(update={"step": (finest * draw(share), finest * draw(share))})
-    return StemAcquisition(
-        beam=beam,
-        scan=scan,
-        detector=draw(pixel_detectors(semiangle=beam.semiangle, pixels=pixels)),
-        haadf=draw(st.none() | annular_detectors()) if haadf else None,
-        dose=draw(near(8.1e4, low=1e3, high=1e6, step=1e3)),
     )
 
 
@@ -264,6 +250,38 @@ def acquisitions(
     (True, (2, 2), 81000.0)
     """
     at_least("largest_scan", largest_scan, 2)
-    pixel_detectors(semiangle=SEMIANGLES[1], pixels=pixels)
-    aberrations(phase=phase)
-    return _acquisitions(largest_scan, pixels, phase, fully_sampled, haadf)
+    pixel_detectors(semiangle=SEMIANGLES[1], pixels=pixels)  # refuses too few of them
+    share = near(0.9, low=0.6, high=0.99, step=0.01)
+    return st.builds(
+        _acquisition,
+        beam=beams(phase=phase),
+        scan=scans(largest=largest_scan),
+        shares=st.tuples(share, share) if fully_sampled else st.none(),
+        detector=_detector_parts(pixels),
+        haadf=st.none() | annular_detectors() if haadf else st.none(),
+        dose=near(8.1e4, low=1e3, high=1e6, step=1e3),
+    )
+
+
+def _acquisition(
+    *,
+    beam: Beam,
+    scan: Scan,
+    shares: tuple[float, float] | None,
+    detector: tuple[Axis, Axis, tuple[int, int], bool],
+    haadf: AnnularDetector | None,
+    dose: float,
+) -> StemAcquisition:
+    """Put parts together; ``shares`` are steps in units of the largest that is fully sampled."""
+    if shares is not None:
+        finest = beam.wavelength / (4e-3 * beam.semiangle)
+        scan = Scan(
+            shape=scan.shape, step=(finest * shares[0], finest * shares[1]), rotation=scan.rotation
+        )
+    return StemAcquisition(
+        beam=beam,
+        scan=scan,
+        detector=_detector(beam.semiangle, *detector),
+        haadf=haadf,
+        dose=dose,
+    )

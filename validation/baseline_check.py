@@ -1,11 +1,9 @@
 """Run a solver on the seeds of its baseline and compare; or make the baseline."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import xarray as xr
 
 from echolith.errors import BadInputError
 from echolith.protocols import Solver
@@ -16,7 +14,7 @@ from echolith.validation.baselines import (
     read_baseline,
     write_baseline,
 )
-from echolith.validation.mean_store import kept_mean
+from echolith.validation.mean_store import Simulated, simulate_once
 from echolith.validation.paired_test import LEAST_SEEDS
 from echolith.validation.performance import Performance, performance
 from echolith.validation.regression import compare
@@ -89,7 +87,7 @@ def check_against(path: Path, solver: Solver | None, question: Question) -> Verd
     seeds = baseline.performance.seeds
     _tell_plan(plan(baseline.performance, seeds=len(seeds), aim=question.aim), question)
     bench = _Bench.set_up(question, seeds[0])
-    check_belongs(baseline, question.scenario, mean=bench.mean)
+    check_belongs(baseline, question.scenario, mean=bench.simulated.mean)
     return _compare(baseline.performance, bench.measure(solver, seeds), question.aim)
 
 
@@ -118,15 +116,15 @@ def update_baseline(path: Path, solver: Solver | None, question: Question) -> Ba
     seeds = question.seeds or tuple(range(PILOT_SEEDS))
     bench = _Bench.set_up(question, seeds[0])
     measured = bench.measure(solver, seeds)
-    while question.seeds is None and not bench.failed(measured):
+    while question.seeds is None and measured.groups:
         proposed = min(plan(measured, aim=question.aim).seeds, MOST_PROPOSED)
         if proposed <= len(measured.seeds):
             break
         measured = bench.measure(solver, range(proposed))
-    if bench.failed(measured):
+    if not measured.groups:
         first, why = next(iter(measured.failures.items()))
         raise BadInputError(f"every case failed (seed {first}: {why}); no baseline is made of that")
-    baseline = make_baseline(question.scenario, bench.mean, measured)
+    baseline = make_baseline(question.scenario, bench.simulated.mean, measured)
     _tell_plan(plan(baseline.performance, seeds=len(measured.seeds), aim=question.aim), question)
     _tell_all([f"seed {seed} failed: {why}" for seed, why in measured.failures.items()], question)
     _tell_all(_against_old(path, baseline, question), question)
@@ -162,37 +160,26 @@ def _tell_all(lines: Sequence[str], question: Question) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Bench:
-    """One specimen with its mean, and the cases already run on it."""
+    """One simulated specimen, and the cases already run on it."""
 
-    scenario: Scenario
-    mean: xr.Dataset
-    truth: xr.Dataset
+    simulated: Simulated
     cases: dict[int, dict[str, Any]] = field(default_factory=dict)
     failures: dict[int, str] = field(default_factory=dict)
 
     @classmethod
     def set_up(cls, question: Question, seed: int) -> "_Bench":
-        scenario = question.scenario
-        specimen = scenario.build(seed)
-        mean = kept_mean(scenario, specimen, seed=seed, folder=question.folder)
-        fixed = replace(scenario, build=lambda _seed: specimen, forward=lambda _specimen: mean)
-        return cls(scenario=fixed, mean=mean, truth=scenario.truth(specimen))
+        return cls(simulated=simulate_once(question.scenario, seed=seed, folder=question.folder))
 
     def measure(self, solver: Solver | None, seeds: Sequence[int]) -> Performance:
         """Run the seeds that were not run yet, and pool the errors of those asked for."""
         left = [seed for seed in seeds if seed not in self.cases and seed not in self.failures]
         if left:
-            outcome = round_trip(self.scenario, seeds=left, solver=solver, bound=False)
+            outcome = round_trip(self.simulated.scenario, seeds=left, solver=solver, bound=False)
             self.cases.update(outcome.cases)
             self.failures.update(outcome.failures)
         return performance(
             {seed: self.cases[seed] for seed in seeds if seed in self.cases},
             seeds=seeds,
             failures={seed: self.failures[seed] for seed in seeds if seed in self.failures},
-            truth=self.truth,
+            truth=self.simulated.truth,
         )
-
-    @staticmethod
-    def failed(measured: Performance) -> bool:
-        """Return whether no case has any error to tell of."""
-        return not measured.groups

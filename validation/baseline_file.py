@@ -224,8 +224,9 @@ def _baseline(file: _File) -> Baseline:
     rows: dict[tuple[str, int], _Case] = {(case.group, case.seed): case for case in file.cases}
     wanted = {(name, seed) for name in file.groups for seed in file.seeds}
     if rows.keys() != wanted or len(rows) != len(file.cases):
-        odd = sorted(rows.keys() ^ wanted) or ["a line stands twice"]
-        raise _IncompleteError(f"expected one line for every seed of every group; {odd[0]}")
+        odd = [f"{group}, seed {seed}" for group, seed in sorted(rows.keys() ^ wanted)]
+        what = odd[0] if odd else "a line stands twice"
+        raise _IncompleteError(f"expected one line for every seed of every group; {what}")
     false = file.false_columns
     return Baseline(
         scenario=file.scenario,

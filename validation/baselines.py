@@ -66,23 +66,24 @@ def changed_settings(settings: BaseModel) -> dict[str, Any]:
 
     Where a setting has no default, all are returned.
     """
-    resolved = _flat(settings.model_dump(mode="json"))
+    resolved = flat(settings.model_dump(mode="json"))
     try:
-        usual = _flat(type(settings)().model_dump(mode="json"))
+        usual = flat(type(settings)().model_dump(mode="json"))
     except ValidationError:
         return resolved
     missing = object()
     return {name: v for name, v in resolved.items() if usual.get(name, missing) != v}
 
 
-def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings by dotted name."""
+    result: dict[str, Any] = {}
     for name, value in nested.items():
         if isinstance(value, Mapping) and value:
-            flat |= _flat(value, f"{prefix}{name}.")
+            result |= flat(value, f"{prefix}{name}.")
         else:
-            flat[prefix + name] = value
-    return flat
+            result[prefix + name] = value
+    return result
 
 
 def sums(mean: xr.Dataset) -> dict[str, list[float]]:

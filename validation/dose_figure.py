@@ -19,6 +19,7 @@ from echolith.validation.drawing import (
     SKY,
     bare,
     new_figure,
+    plain_ticks,
     style,
 )
 from echolith.validation.tables import PRINTED
@@ -125,7 +126,10 @@ def _label(axes: "Axes", series: xr.Dataset, part: str, *, single: bool) -> None
     )
     if single:
         axes.set_title("One single value" if part else "Each quantity, mean over the field")
-    axes.grid(which="both", color=RULE, linewidth=0.4)
+    doses = series["dose"].values
+    plain_ticks(axes.xaxis, doses if len(doses) <= 6 else None)
+    plain_ticks(axes.yaxis)
+    axes.grid(color=RULE, linewidth=0.4)
     axes.set_axisbelow(True)
     bare(axes)
 

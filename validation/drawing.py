@@ -6,7 +6,7 @@ left behind. Matplotlib is imported when the first figure is drawn.
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ import xarray as xr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
@@ -250,6 +251,30 @@ def scale_bar(axes: "Axes", *, left: float, bottom: float, width: float, height:
 def bare(axes: "Axes") -> None:
     """Take the upper and right border away."""
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def plain_ticks(axis: "Axis", places: Iterable[float] | None = None) -> None:
+    """Print plain numbers along a logarithmic axis instead of powers of ten.
+
+    Parameters
+    ----------
+    axis : matplotlib.axis.Axis
+        Its limits are taken as they are.
+    places : iterable of float, optional
+        Where; by default round numbers within the limits.
+    """
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    low, high = sorted(axis.get_view_interval())
+    if places is None:
+        decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+        digits = (
+            (1, 1.5, 2, 3, 5, 7) if high / low < 30 else (1, 2, 5) if high / low < 1e3 else (1,)
+        )
+        places = [m * 10.0**p for p in decades for m in digits if low <= m * 10.0**p <= high]
+    axis.set_major_locator(FixedLocator(list(places)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:,.6g}".replace(",", " ")))
 
 
 def outline(width: float = 1.8, colour: str = "black") -> Any:

@@ -1,10 +1,12 @@
-"""Simulated means kept on disk between runs, for as long as nothing that decides them changes."""
+"""One specimen simulated once: for several solvers, and kept on disk between runs."""
 
 import contextlib
 import hashlib
 import json
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,51 @@ SIMULATING = ("echolith.structures", "echolith.forward", "echolith.validation.sc
 """Rooms of echolith whose code decides a mean."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Simulated:
+    """A scenario that always returns the one specimen, its mean and its information.
+
+    Attributes
+    ----------
+    scenario : Scenario
+    mean : xarray.Dataset
+        Expected counts, in memory.
+    truth : xarray.Dataset
+    """
+
+    scenario: Scenario
+    mean: xr.Dataset
+    truth: xr.Dataset
+
+
+def simulate_once(scenario: Scenario, *, seed: int, folder: Path | None = None) -> Simulated:
+    """Build and simulate the specimen of a seed, once for all that follows.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    seed : int
+    folder : Path, optional
+        Where means are kept; see `kept_mean`.
+
+    Returns
+    -------
+    Simulated
+    """
+    specimen = scenario.build(seed)
+    mean = kept_mean(scenario, specimen, seed=seed, folder=folder)
+    fixed = replace(scenario, build=lambda _seed: specimen, forward=lambda _specimen: mean)
+    if scenario.information is not None:
+        information = cache(partial(scenario.information, specimen))
+        fixed = replace(fixed, information=lambda _specimen: information())
+    return Simulated(scenario=fixed, mean=mean, truth=scenario.truth(specimen))
+
+
 def kept_mean(scenario: Scenario, specimen: Any, *, seed: int, folder: Path | None) -> xr.Dataset:
     """Return the mean of a specimen: from the folder where it is known, else simulated and kept.
 
-    Only scenarios of the catalogue are kept: the name tells whose code makes them. A mean is known
+    Only scenarios of the catalogue are kept: the name tells whose code makes them, so give a folder
+    only for those that were made by name. A mean is known
     by its scenario, resolved settings, seed, versions, and the code that made it; one of other code
     for the same settings is deleted.
 

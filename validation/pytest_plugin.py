@@ -136,7 +136,7 @@ class EcholithTest:
         """Return the file of the baseline; refuse to use one twice in a test."""
         node = self._node
         parts = [node.path.stem, *node.nodeid.split("::")[1:], *([name] if name else [])]
-        path = node.path.parent / "baselines" / f"{file_name('.'.join(parts))}.json"
+        path: Path = node.path.parent / "baselines" / f"{file_name('.'.join(parts))}.json"
         if path in self._checked:
             pytest.fail(
                 f"{self._shown(path)} is checked twice in this test; tell the checks apart: "

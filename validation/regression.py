@@ -21,7 +21,7 @@ References
 Efron, J. Am. Stat. Assoc. 64, 1278 (1969).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -104,18 +104,36 @@ def compare(
             f"{list(current.seeds)}; compare the same seeds, they make the same noise"
         )
     made = [*_compare_errors(baseline, current, margin), *_compare_counts(baseline, current)]
+    new = [name for name in current.groups if name not in baseline.groups]
+    return judge(
+        made,
+        seeds=len(current.seeds),
+        margin=margin,
+        false_alarm=false_alarm,
+        notes=tuple(f"{name}: not in the baseline, not compared" for name in new),
+    )
+
+
+def judge(
+    made: Sequence[Comparison],
+    *,
+    seeds: int,
+    margin: float,
+    false_alarm: float,
+    notes: tuple[str, ...] = (),
+) -> Verdict:
+    """Return the verdict of several comparisons that share one false-alarm rate."""
     weight = weights([c.share for c in made])
     worse, better = (holm(p, weight) for p in zip(*(c.p for c in made), strict=True))
-    new = [name for name in current.groups if name not in baseline.groups]
     return Verdict(
         changes=tuple(
             c.change.judged(worse=float(p), better=float(q), false_alarm=false_alarm)
             for c, p, q in zip(made, worse, better, strict=True)
         ),
-        seeds=len(current.seeds),
+        seeds=seeds,
         margin=margin,
         false_alarm=false_alarm,
-        notes=tuple(f"{name}: not in the baseline, not compared" for name in new),
+        notes=notes,
     )
 
 
@@ -129,8 +147,8 @@ def check_rates(*, margin: float, false_alarm: float) -> None:
 
 def weights(shares: Sequence[Share]) -> Array:
     """Return the part of the false-alarm rate that each test has; the sum is 1."""
-    each = np.array([PARTS[share] / shares.count(share) for share in shares])
-    return each / each.sum()
+    each = np.array([PARTS[share] / shares.count(share) for share in shares], dtype=float)
+    return np.asarray(each / each.sum())
 
 
 def _compare_errors(
@@ -218,7 +236,7 @@ def _compare_counts(baseline: Performance, current: Performance) -> Iterator[Com
         yield _compare_count(
             "false columns", Measure.FALSE, baseline.false_columns, current.false_columns
         )
-    yield _compare_failures(baseline, current)
+    yield compare_failures(baseline.failures, current.failures, of=len(current.seeds))
 
 
 def _compare_count(
@@ -230,17 +248,25 @@ def _compare_count(
     return Comparison(share=Share.COUNTS, change=change, p=count_test(before, after))
 
 
-def _compare_failures(baseline: Performance, current: Performance) -> Comparison:
-    new = sorted(current.failures.keys() - baseline.failures.keys())
-    gone = baseline.failures.keys() - current.failures.keys()
-    worse = sign_test(len(new), len(gone)) if baseline.failures else float(not new)
-    better = sign_test(len(gone), len(new)) if current.failures else float(not gone)
+def compare_failures(before: Mapping[int, str], after: Mapping[int, str], *, of: int) -> Comparison:
+    """Compare which seeds failed, and why.
+
+    Parameters
+    ----------
+    before, after : mapping
+        Why, by seed.
+    of : int
+        Seeds in all.
+    """
+    new, gone = sorted(after.keys() - before.keys()), before.keys() - after.keys()
+    worse = sign_test(len(new), len(gone)) if before else float(not new)
+    better = sign_test(len(gone), len(new)) if after else float(not gone)
     change = Change(
         group="cases",
         measure=Measure.FAILED,
-        before=float(len(baseline.failures)),
-        after=float(len(current.failures)),
-        of=len(current.seeds),
-        detail=f"seed {new[0]}: {current.failures[new[0]]}" if new else "",
+        before=float(len(before)),
+        after=float(len(after)),
+        of=of,
+        detail=f"seed {new[0]}: {after[new[0]]}" if new else "",
     )
     return Comparison(share=Share.COUNTS, change=change, p=PValues(worse, better))

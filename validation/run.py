@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from echolith.protocols import Solver
+from echolith.validation.estimate_check import check_estimate
 from echolith.validation.scenario import Scenario
 
 VERSIONS_OF = ("echolith", "abtem", "ase", "numpy", "scipy", "xarray")
@@ -96,6 +97,7 @@ def run_on_mean(
         measurement = mean if noise_free else scenario.noise.sample(mean, seed=seed).compute()
     with stages.stage("solve"):
         estimate = (solver or scenario.solver)(measurement)
+        check_estimate(estimate, quantities=scenario.quantities, truth=truth)
     with stages.stage("score"):
         scores = scenario.score(estimate, truth)
     summary = {
@@ -122,6 +124,7 @@ def invert(
     stages = Stages(announce=announce)
     with stages.stage("solve"):
         estimate = (solver or scenario.solver)(measurement)
+        check_estimate(estimate, quantities=scenario.quantities)
     summary = {
         "scenario": scenario.name,
         "settings": scenario.settings.model_dump(mode="json"),

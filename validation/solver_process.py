@@ -124,8 +124,14 @@ class SolverProcess:
             self._run(folder)
             return self._read(folder)
 
-    def check(self) -> None:
+    def check(self) -> str:
         """Load the solver in its environment without running it.
+
+        Returns
+        -------
+        str
+            A digest of the code that was loaded for it, so that results of an earlier version
+            can be told from those of this one.
 
         Raises
         ------
@@ -137,6 +143,7 @@ class SolverProcess:
                 self._run(folder)
             except SolverFailure as failure:
                 raise BadInputError(str(failure)) from failure
+            return (folder / "digest.txt").read_text(encoding="utf-8")
 
     def _run(self, folder: Path) -> None:
         log = SolverLog(folder / "log.txt")
@@ -155,9 +162,8 @@ class SolverProcess:
             code = self._wait(process, log, deadline=start + self.time_limit)
         finally:
             end_process(process)
-        if code:
-            raise self._failure(code, folder, log)
-        if (folder / "measurement").exists() and not (folder / "estimate").exists():
+        answer = "estimate" if (folder / "measurement").exists() else "digest.txt"
+        if code or not (folder / answer).exists():
             raise self._failure(code, folder, log)
 
     def _environment(self) -> dict[str, str]:

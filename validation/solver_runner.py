@@ -4,7 +4,8 @@
 
 It needs Python 3.9 and NumPy, nothing else; `echolith.validation.solver_process` starts it.
 ``FOLDER/measurement`` is read, the target called, its estimate written to ``FOLDER/estimate``.
-Without a measurement the target is only loaded. What goes wrong is left in ``failure.json``.
+Without a measurement the target is only loaded, and a digest of its code left in ``digest.txt``.
+What goes wrong is left in ``failure.json``.
 """
 
 from __future__ import annotations
@@ -50,8 +51,10 @@ def run(folder: Path, target: str) -> None:
 
         exchange = _sibling("solver_exchange")
         stage = "load"
+        known = set(sys.modules)
         solver = targets.load_target(target)
         if not (folder / "measurement").exists():
+            (folder / "digest.txt").write_text(targets.code_digest(known))
             return
         measurement = exchange.as_measurement(folder / "measurement")
         stage = "solve"

@@ -139,6 +139,19 @@ def _near(name: str, known: Any) -> str:
     return "known: " + (", ".join(names[:12]) or "none")
 
 
+def code_digest(known: set[str]) -> str:
+    """Return a digest of the source of every module in memory that was not known before."""
+    import hashlib
+
+    digest = hashlib.blake2b(digest_size=8)
+    for name in sorted(set(sys.modules) - known):
+        file = getattr(sys.modules[name], "__file__", None)
+        if file and file.endswith(".py") and os.path.isfile(file):
+            digest.update(f"{name}\0".encode())
+            digest.update(Path(file).read_bytes())
+    return digest.hexdigest()
+
+
 def frames(error: BaseException) -> str:
     """Say where an error came from: the innermost frames outside these files and the importer."""
     here = os.path.dirname(os.path.realpath(__file__))

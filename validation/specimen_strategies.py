@@ -16,13 +16,14 @@ from echolith.structures.li_rich_oxide import (
     Occupation,
     ProjectedParameters,
     field_specimen,
+    named_distances,
 )
 from echolith.validation.plain_numbers import at_least, near
 
 BORDER = 2.0
 """Å; columns nearer to the border of the field are flagged ``edge``."""
-LEAST_FIELD = 12.0
-"""Å; holds every one of the eight distances off the border."""
+LEAST_FIELD = 16.0
+"""Å; holds every one of the eight distances off the border, in a cell up to a fifth larger."""
 
 
 def crystals(*, names: Iterable[str] | None = None) -> st.SearchStrategy[Atoms]:
@@ -84,7 +85,7 @@ def projected_parameters(*, spread: float = 0.05) -> st.SearchStrategy[Projected
     --------
     >>> from hypothesis import find
     >>> find(projected_parameters(), lambda cell: cell.A > 2.5)
-    ProjectedParameters(A=2.501, Cx=-1.676, Cy=4.743, Ox=0.821, Oy=1.065)
+    ProjectedParameters(A=2.501, Cx=-1.676, Cy=4.743, Ox=0.82, Oy=1.065)
     """
     at_least("spread", spread, 0)
     if spread > 0.3:
@@ -128,8 +129,11 @@ def column_lattice(
     xy = np.stack([columns["x"].values, columns["y"].values], axis=-1)
     inset = np.minimum(xy, np.array([field[1], field[0]]) - xy).min(axis=1)
     columns = columns.assign(edge=("column", inset < BORDER))
-    inner = ~columns["edge"].values
-    return xr.merge([columns, true_pairs(columns), true_distances(columns, within=inner)])
+    distances = true_distances(columns, within=~columns["edge"].values)
+    missing = [name for name in named_distances(parameters) if name not in distances]
+    if missing:
+        raise BadInputError(f"field = {field} Å holds no {', '.join(missing)} off its border")
+    return xr.merge([columns, true_pairs(columns), distances])
 
 
 def column_lattices(
@@ -144,7 +148,7 @@ def column_lattices(
     parameters : strategy, optional
         Of the crystal; `projected_parameters` by default.
     largest : float
-        Side of the largest field, Å; the smallest one is 12 Å.
+        Side of the largest field, Å; the smallest one is 16 Å.
 
     Returns
     -------

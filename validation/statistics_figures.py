@@ -17,6 +17,7 @@ from echolith.validation.drawing import (
     SECOND,
     bare,
     new_figure,
+    plain_ticks,
     small_multiples,
     style,
 )
@@ -182,7 +183,7 @@ def spread_and_bound(content: "ReportContent") -> "Figure | None":
             range(len(rows)), [long_name(n, content.truth, content.estimate) for n in rows]
         )
         axes.set(xscale="log", ylim=(len(rows) - 0.4, -0.6), xlabel="spread / bound")
-        _plain_ticks(axes)
+        plain_ticks(axes.xaxis)
         axes.grid(axis="x", color=RULE, linewidth=0.5)
         axes.set_axisbelow(True)
         bare(axes)
@@ -222,15 +223,3 @@ def _draw_ratios(
             linewidth=1.2,
             label=label,
         )
-
-
-def _plain_ticks(axes: "Axes") -> None:
-    """Print 0.5, 1, 2 along a logarithmic axis instead of powers of ten."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
-    low, high = axes.get_xlim()
-    places = [m * 10.0**p for p in range(-3, 6) for m in (1, 1.5, 2, 3, 5, 7)]
-    axes.set_xticks([p for p in places if low <= p <= high] or [1.0])
-    axes.xaxis.set_major_locator(FixedLocator([p for p in places if low <= p <= high] or [1.0]))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))

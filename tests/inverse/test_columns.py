@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from echolith.errors import BadInputError
@@ -39,11 +39,12 @@ def disorder(spec: Field, *, apart: float, seed: int) -> xr.Dataset:
     """Columns of any species at random places, none nearer than `apart` to another."""
     rng = np.random.default_rng(seed)
     extent = np.array(spec.shape[::-1]) * spec.step
-    points: list[Array] = []
-    for point in rng.uniform(1 - spec.pad, extent + spec.pad - 1, (3000, 2)):
-        if all(np.hypot(*(point - other)) > apart for other in points):
-            points.append(point)
-    xy = np.array(points)
+    tried = rng.uniform(1 - spec.pad, extent + spec.pad - 1, (3000, 2))
+    near = np.hypot(*(tried[:, None] - tried[None]).transpose(2, 0, 1)) < apart
+    taken = np.zeros(len(tried), dtype=bool)
+    for n in range(len(tried)):
+        taken[n] = not (near[n] & taken).any()
+    xy = tried[taken]
     return xr.Dataset(
         {
             "x": ("column", xy[:, 0]),
@@ -76,7 +77,7 @@ def assert_all_found(found: xr.Dataset, truth: xr.Dataset, *, near: float) -> No
 def test_crystals_of_any_density(scale: float, dose: float) -> None:
     """Columns 1.1 to 1.7 Å apart, in another direction for every seed."""
     base = Cell()
-    for seed in range(4):
+    for seed in range(3):
         cell = Cell(
             a=scale * base.a,
             c=(scale * base.c[0], scale * base.c[1]),
@@ -96,7 +97,7 @@ def test_crystals_of_any_density(scale: float, dose: float) -> None:
 @pytest.mark.parametrize("apart", [1.3, 1.6, 2.2, 3.0])
 def test_disordered_columns_of_any_density(apart: float, dose: float) -> None:
     """No lattice, no symmetry; the noise is known."""
-    for seed in range(3):
+    for seed in range(2):
         spec = Field(dose=dose)
         truth = disorder(spec, apart=apart, seed=seed)
         data = reconstruction(spec, seed=seed, columns=truth)
@@ -127,7 +128,6 @@ def pure_noise(seed: int, shape: tuple[int, int] = (80, 80)) -> xr.Dataset:
     return reconstruction(spec, seed=seed, columns=nothing)
 
 
-@settings(max_examples=40)
 @given(st.integers(0, 2**32))
 def test_noise_alone_has_no_columns(seed: int) -> None:
     data = pure_noise(seed)
@@ -301,7 +301,7 @@ def test_a_dark_field_of_another_scan_is_refused() -> None:
 def test_the_helper_has_the_area_of_two_overlaps() -> None:
     """Guards the noise of the images above: 2 (lens(Q) - lens(2Q)), by counting points."""
     radius = 22.4e-3 / 0.0250793
-    axis = np.linspace(-3 * radius, 3 * radius, 1501)
+    axis = np.linspace(-2.5 * radius, 2.5 * radius, 501)
     x, y = np.meshgrid(axis, axis)
 
     def disc(shift: float) -> npt.NDArray[np.bool_]:
@@ -309,4 +309,4 @@ def test_the_helper_has_the_area_of_two_overlaps() -> None:
 
     for q in (0.2, 0.7, 1.3):
         count = (disc(0) & disc(q) & ~disc(-q)).sum() + (disc(0) & disc(-q) & ~disc(q)).sum()
-        assert overlap(np.array(q)) == pytest.approx(count / disc(0).sum(), abs=0.01)
+        assert overlap(np.array(q)) == pytest.approx(count / disc(0).sum(), abs=0.02)

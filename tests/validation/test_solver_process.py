@@ -318,7 +318,11 @@ def test_a_solver_cannot_change_what_it_is_given(solvers: Path, bare: Path) -> N
         ("exits_quietly", "crash", ["exit code 0"]),
         pytest.param("crashes_at_exit", "crash", ["SIGABRT", "after it had"], marks=posix),
         pytest.param("prints_and_fails", "crash", ["the last words"], marks=posix),
-        ("raises", "exception", ["ValueError: no peaks found", "in raises", "in deep", "outsider.py"]),
+        (
+            "raises",
+            "exception",
+            ["ValueError: no peaks found", "in raises", "in deep", "outsider.py"],
+        ),
         ("out_of_memory", "memory", ["memory"]),
         ("nothing", "invalid", ["returned None", "xarray.Dataset or a dict"]),
         ("a_number", "invalid", ["type float"]),
@@ -452,7 +456,7 @@ def test_a_module_of_the_standard_library_is_not_hidden_by_ours(tmp_path: Path, 
 
 
 def test_a_target_can_be_checked_without_a_measurement(solvers: Path, bare: Path) -> None:
-    SolverProcess(target=f"{solvers}:hangs", python=bare).check()
+    assert SolverProcess(target=f"{solvers}:hangs", python=bare).check()
     for target, message in (
         (f"{solvers}:hang", "did you mean 'hangs'"),
         ("no_such_package.module:solve", "no module 'no_such_package'"),
@@ -461,6 +465,17 @@ def test_a_target_can_be_checked_without_a_measurement(solvers: Path, bare: Path
     ):
         with pytest.raises(BadInputError, match=message):
             SolverProcess(target=target, python=bare).check()
+
+
+def test_the_digest_of_a_target_follows_its_code(tmp_path: Path, bare: Path) -> None:
+    script, neighbour = tmp_path / "digested.py", tmp_path / "neighbour.py"
+    digests = []
+    for code, beside in (("1", "1"), ("1", "1"), ("2", "1"), ("2", "2")):
+        script.write_text(f"import neighbour\ndef solve(m): return {code}\n", encoding="utf-8")
+        neighbour.write_text(f"value = {beside}\n", encoding="utf-8")
+        digests.append(SolverProcess(target=f"{script}:solve", python=bare).check())
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
 
 
 def test_a_broken_file_is_told_with_its_line(tmp_path: Path, bare: Path) -> None:

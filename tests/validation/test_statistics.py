@@ -14,12 +14,11 @@ from echolith.validation.statistics import (
     moments,
     single_moments,
 )
-
-SEEDS = st.integers(0, 2**32 - 1)
+from echolith.validation.strategies import seeds
 
 
 @settings(max_examples=50)
-@given(SEEDS, st.floats(0.3, 3))
+@given(seeds(), st.floats(0.3, 3))
 def test_pulls_tell_how_wrong_error_bars_are(seed: int, factor: float) -> None:
     """Error bars `factor` too small: pull variance factor², coverage by the normal integral."""
     n = 2000
