@@ -9,7 +9,6 @@ so that nothing before it is counted.
 import ctypes
 import gc
 import multiprocessing
-import os
 import re
 import resource
 import sys
@@ -20,6 +19,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+
+from echolith.processors import processors
 
 Value = TypeVar("Value")
 Work = Callable[[], object]
@@ -88,9 +89,7 @@ class Result:
 
 def threads() -> int:
     """Return the number of threads everything is measured with: all processors allowed."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return processors()
 
 
 def seconds(work: Work) -> float:

@@ -28,6 +28,7 @@ from echolith.forward.column_derivatives import (
 from echolith.forward.diffraction_box import largest_angle, wave_sampling
 from echolith.forward.optics import aperture
 from echolith.forward.simulation import Simulation
+from echolith.processors import threads
 from echolith.protocols import Noise
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def column_information(
     simulation: Simulation,
     noise: Noise,
     side: float | None = None,
-    workers: int = 2,
+    workers: int | None = None,
 ) -> ColumnInformation:
     """Return the Fisher information about positions and strengths of the columns of a crystal.
 
@@ -93,8 +94,8 @@ def column_information(
         Gives the information of independent data points from mean and derivative.
     side : float, optional
         Least width of the supercell, Å; by default `SIDE` probes.
-    workers : int
-        Threads; the result does not depend on them.
+    workers : int, optional
+        Threads, all processors by default; the result does not depend on them.
 
     Returns
     -------
@@ -110,7 +111,7 @@ def column_information(
             "the bound of columns is that of a static specimen; set "
             "simulation.phonons.configurations=0"
         )
-    beam = acquisition.beam
+    beam, workers = acquisition.beam, threads(workers)
     cell = supercell(
         atoms,
         groups,

@@ -6,7 +6,6 @@ pixel-major float32, transformed block by block and handed on while still in the
 nor a second copy of the counts is ever whole in memory.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from echolith.errors import BadInputError
 from echolith.forward.acquisition import StemAcquisition, acquisition_of
 from echolith.inverse.frame_gathering import gather
 from echolith.inverse.overlap_geometry import Disc, FloatArray, HalfPlane, IntArray
+from echolith.processors import threads
 
 Block = npt.NDArray[np.float32]
 Sums = npt.NDArray[np.float64]
@@ -62,10 +62,7 @@ class Streaming:
 
     def threads(self) -> int:
         """Return the number of threads to use."""
-        import dask
-
-        asked = self.workers or dask.config.get("num_workers", None)
-        return int(asked or len(os.sched_getaffinity(0)))
+        return threads(self.workers)
 
 
 def checked_counts(measurement: xr.Dataset) -> tuple[xr.DataArray, StemAcquisition]:

@@ -112,11 +112,10 @@ def _compare_summaries(old: Stored, new: Stored, *, margin: float, false_alarm: 
             f"current {list(new.seeds)}), or nothing seed by seed; run both on the same seeds"
         )
     made = [
-        _compare_rmse(name, (before, _finished(old)), (after, _finished(new)), margin)
+        _compare_rmse(name, old, new, margin)
         for name, before in old.statistics.items()
-        if (after := new.statistics.get(name)) is not None
+        if before["rmse"] is not None
     ]
-    made += [_lost(name, old) for name in old.statistics if name not in new.statistics]
     failures = compare_failures(old.failures, new.failures, of=len(new.seeds))
     return judge(
         [*made, *([failures] if set(old.seeds) == set(new.seeds) else [])],
@@ -126,38 +125,36 @@ def _compare_summaries(old: Stored, new: Stored, *, margin: float, false_alarm: 
     )
 
 
-def _lost(name: str, old: Stored) -> Comparison:
-    cases = _finished(old)
+def _compare_rmse(name: str, old: Stored, new: Stored, margin: float) -> Comparison:
+    """Compare root mean square errors of a quantity by F, with one degree of freedom a case."""
+    assert old.statistics is not None
+    assert new.statistics is not None
+    before, after = old.statistics[name], new.statistics.get(name, {"rmse": None})
+    cases = [len(result.seeds) - len(result.failures) for result in (old, new)]
+    if after["rmse"] is None:
+        change = Change(
+            group=name,
+            measure=Measure.MISSING,
+            before=0.0,
+            after=1.0,
+            of=1,
+            detail="no longer estimated" if cases[1] else "no case has an estimate",
+        )
+        return Comparison(share=Share.COUNTS, change=change, p=PValues(worse=0.0))
     change = Change(
         group=name,
-        measure=Measure.MISSING,
-        before=0.0,
-        after=1.0,
-        of=1,
-        detail="no longer estimated",
+        measure=Measure.RMS,
+        before=before["rmse"],
+        after=after["rmse"],
+        unit=after["unit"],
     )
-    return Comparison(share=Share.COUNTS, change=change, p=PValues(worse=float(not cases)))
-
-
-def _finished(result: Stored) -> int:
-    return len(result.seeds) - len(result.failures)
-
-
-def _compare_rmse(
-    name: str, old: tuple[Mapping[str, Any], int], new: tuple[Mapping[str, Any], int], margin: float
-) -> Comparison:
-    """Compare root mean square errors of a quantity by F, with one degree of freedom a case."""
-    before, after = old[0]["rmse"], new[0]["rmse"]
     p = PValues()
-    if before and after and min(old[1], new[1]) >= LEAST_SEEDS:
-        ratio, allowed = (after / before) ** 2, (1 + margin) ** 2
+    if before["rmse"] and after["rmse"] and min(cases) >= LEAST_SEEDS:
+        ratio, allowed = (after["rmse"] / before["rmse"]) ** 2, (1 + margin) ** 2
         p = PValues(
-            float(special.fdtrc(new[1], old[1], ratio / allowed)),
-            float(special.fdtrc(old[1], new[1], 1 / (ratio * allowed))),
+            float(special.fdtrc(cases[1], cases[0], ratio / allowed)),
+            float(special.fdtrc(cases[0], cases[1], 1 / (ratio * allowed))),
         )
-    change = Change(
-        group=name, measure=Measure.RMS, before=before, after=after, unit=new[0]["unit"]
-    )
     return Comparison(share=Share.GROUPS, change=change, p=p)
 
 

@@ -121,12 +121,14 @@ def _stored_run(path: Path, content: Mapping[str, Any]) -> Stored:
 def _cases(folder: Path, content: Mapping[str, Any]) -> dict[int, dict[str, Any]] | None:
     """Return the finished cases that belong to a summary, None unless all are there.
 
-    The folder may hold those of other runs; ours begin with the quantities of the summary.
+    The folder may hold those of other runs; ours begin with the quantities of the summary, the
+    latest if several do.
     """
     finished = [seed for seed in content["seeds"] if str(seed) not in content["failures"]]
     if not finished:
         return {}
-    for first in sorted(folder.glob(f"case-*-{finished[0]}.json")):
+    candidates = folder.glob(f"case-*-{finished[0]}.json")
+    for first in sorted(candidates, key=lambda path: path.stat().st_mtime_ns, reverse=True):
         stem = first.name.removesuffix(f"{finished[0]}.json")
         try:
             found = {

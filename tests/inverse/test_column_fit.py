@@ -1,7 +1,6 @@
 """The joint fit: unbiased on weak phases, honest about its errors, the same from all sides."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -22,6 +21,7 @@ from echolith.inverse.columns import find_columns
 from echolith.inverse.distances import LONG_NAMES, measure_distances
 from echolith.inverse.ssb import ssb
 from echolith.inverse.wdd import wdd
+from echolith.inverse.whitening import Whitening
 from echolith.validation.matching import match_columns
 from tests.inverse.weak_phase import (
     Cell,
@@ -110,11 +110,11 @@ def off(fitted: xr.Dataset, truth: xr.Dataset) -> Array:
     )
 
 
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(st.floats(0, 360), st.tuples(st.floats(-3, 3), st.floats(-3, 3)))
 def test_any_direction_and_place(rotation: float, origin: tuple[float, float]) -> None:
     spec = Field(
-        cell=Cell(rotation=rotation, origin=origin, split=False), shape=(72, 80), dose=8.1e7
+        cell=Cell(rotation=rotation, origin=origin, split=False), shape=(64, 72), dose=8.1e7
     )
     data = reconstruction(spec)
     fitted = fit_columns(data, find_columns(data["phase"], haadf=haadf_image(spec)))
@@ -136,9 +136,10 @@ def test_the_fit_moves_with_the_axes(x0: float, y0: float) -> None:
     axes = {"scan_x": data["scan_x"] + x0, "scan_y": data["scan_y"] + y0}
     moved = fit_columns(data.assign_coords(axes), found.assign(x=found["x"] + x0, y=found["y"] + y0))
     fitted = fit_columns(data, found)
-    np.testing.assert_allclose(moved["x"] - x0, fitted["x"], atol=1e-9)
-    np.testing.assert_allclose(moved["y"] - y0, fitted["y"], atol=1e-9)
-    np.testing.assert_allclose(moved["x_std"], fitted["x_std"], rtol=1e-6)
+    # Converged to a hundredth of a standard deviation: 1e-5 Å.
+    np.testing.assert_allclose(moved["x"] - x0, fitted["x"], atol=1e-5)
+    np.testing.assert_allclose(moved["y"] - y0, fitted["y"], atol=1e-5)
+    np.testing.assert_allclose(moved["x_std"], fitted["x_std"], rtol=1e-3)
 
 
 def turned(data: xr.Dataset) -> xr.Dataset:
@@ -266,7 +267,7 @@ def test_unknown_noise_is_read_from_the_residual() -> None:
     """White noise inside the support: errors without `weight` equal those with it."""
     spec = Field(shape=(72, 76))
     data = reconstruction(spec)
-    level = 2e-5
+    level = 2e-3
     rng = np.random.default_rng(0)
     support = data["weight"].values > 0
     white = np.fft.fft2(rng.normal(size=spec.shape)) * level * np.sqrt(support.size)
@@ -276,9 +277,10 @@ def test_unknown_noise_is_read_from_the_residual() -> None:
     unknown = fit_columns(data[["phase"]].assign(phase=phase), near(spec))
     inner = ~known["edge"].values
     # Priors weigh differently; the residual of 1000 numbers knows the noise to 2.2 %.
-    ratio = unknown["x_std"].values[inner] / known["x_std"].values[inner]
-    assert np.median(ratio) == pytest.approx(1, abs=4.5 * 0.022)
-    assert np.abs(unknown["x"] - known["x"]).values[inner].max() < 1e-3
+    for name in ("x_std", "y_std", "amplitude_std"):
+        ratio = unknown[name].values[inner] / known[name].values[inner]
+        assert np.median(ratio) == pytest.approx(1, abs=4.5 * 0.022)
+    assert (np.abs(unknown["x"] - known["x"]) / known["x_std"]).values[inner].max() < 0.2
     assert unknown.attrs["noise"] == "residual"
 
 
@@ -292,23 +294,22 @@ def test_nothing_is_left_of_explained_columns(options: FitOptions) -> None:
     fitted = fit_columns(data, find_columns(data["phase"]), options=options)
     inner = (slice(12, -12), slice(12, -12))
     left = residual_phase(data, fitted).values[inner]
-    # The noise at 8.1e4 e/Å² is 20 mrad; columns are 100 to 400 mrad high.
-    assert left.std() < 0.01 * data["phase"].values[inner].std()
-    one_less = residual_phase(data, fitted.isel(column=np.flatnonzero(fitted["x"] > 8)))
-    assert one_less.values[20:-20, 10:35].std() > 0.5 * data["phase"].values[inner].std()
-
-
-def test_skewness_leaves_less_than_symmetric_profiles() -> None:
-    data = reconstruction(replace(Field(), dose=8.1e8))
-    found = find_columns(data["phase"])
-    left = [
-        residual_phase(data, fit_columns(data, found, options=o)).values[12:-12, 12:-12].std()
-        for o in (FitOptions(), FitOptions(skewness_std=5e-3))
-    ]
-    assert left[1] < 0.8 * left[0]
+    # Contamination from the border; the noise at 8.1e4 e/Å² is 20 mrad.
+    assert left.std() < 0.006
+    one_side = residual_phase(data, fitted.isel(column=np.flatnonzero(fitted["x"] > 8)))
+    assert one_side.values[20:-20, 10:35].std() > 0.5 * data["phase"].values[inner].std()
+    # The residual is that of the fit, odd terms of the profile included.
+    whitening = Whitening.of(data)
+    residual = whitening.whiten(whitening.spectrum(residual_phase(data, fitted).values))
+    chi_squared = (residual[10:-10, 10:-10] ** 2).sum()
+    assert chi_squared == pytest.approx(fitted.attrs["chi_squared"], rel=1e-6)
 
 
 # --- bad input ------------------------------------------------------------------------------
+
+
+def inner_column(columns: xr.Dataset) -> int:
+    return int(np.hypot(columns["x"] - 7, columns["y"] - 6).values.argmin())
 
 
 @pytest.mark.parametrize(
@@ -325,8 +326,8 @@ def test_skewness_leaves_less_than_symmetric_profiles() -> None:
         (lambda d: d, lambda c: c.assign(species="M " + c["species"]), "has no scattering factor"),
         (
             lambda d: d,
-            lambda c: xr.concat([c, c.isel(column=[7])], dim="column"),
-            "two columns lie on one another|did not converge",
+            lambda c: xr.concat([c, c.isel(column=[inner_column(c)])], dim="column"),
+            "two columns lie on one another",
         ),
     ],
 )
