@@ -16,7 +16,8 @@ def columns_and_distances(image, step, blur=(0.15, 0.6), apart=0.7):
     y = step[0] * (row + (lower - upper) / (lower - 2 * here + upper) / 2)
     x = step[1] * (column + (left - right) / (left - 2 * here + right) / 2)
     species = np.array(["Li", "O", "M"])[np.digitize(here / np.quantile(here, 0.9), [0.35, 0.7])]
-    return {"x": x, "y": y, "species": species} | distances(np.stack([x, y], axis=1), species)
+    found = {name: ("column", at, {"units": "Å"}) for name, at in (("x", x), ("y", y))}
+    return found | {"species": species} | distances(np.stack([x, y], axis=1), species)
 
 
 def distances(xy, species):

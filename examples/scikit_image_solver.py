@@ -24,8 +24,8 @@ def solve(measurement):
     one, two = found[KDTree(found).query_pairs(2.9, output_type="ndarray").T]
     neighbours = np.linalg.norm(one - two, axis=1)
     return {
-        "y": found[:, 0],
-        "x": found[:, 1],
+        "y": ("column", found[:, 0], {"units": "Å"}),
+        "x": ("column", found[:, 1], {"units": "Å"}),
         "species": np.full(len(found), "M"),
         "m_m": ((), neighbours.mean(), {"units": "Å"}),
         "m_m_std": neighbours.std(ddof=1) / len(neighbours) ** 0.5,

@@ -20,7 +20,7 @@ import xarray as xr
 import echolith
 from echolith.forward.acquisition import StemAcquisition
 from echolith.forward.cost import CostEstimate, Plan, estimate_cost, make_plan
-from echolith.forward.engine_error import box_error, stated_error
+from echolith.forward.engine_error import box_error, haadf_error, stated_error
 from echolith.forward.phonons import Phonons
 from echolith.forward.simulation import Engine, ProjectedPotential, Simulation
 from echolith.forward.stem_tasks import measured_blocks
@@ -70,7 +70,8 @@ def stem_mean(
         Attributes: ``acquisition`` (JSON), ``simulation`` (JSON), ``engine``, ``engine_error``
         (upper estimate of the root mean square over the pixels of a frame, relative to its peak;
         `echolith.forward.engine_error`), ``engine_error_basis`` (how it is known) and
-        ``source_spread_error`` (largest deviation of the source's transfer function).
+        ``source_spread_error`` (largest deviation of the source's transfer function). ``haadf``
+        has its own ``engine_error``, relative to the largest of the scan.
 
     Raises
     ------
@@ -92,6 +93,8 @@ def stem_mean(
     dataset = xr.Dataset(variables, coords=_coordinates(acquisition), attrs=attributes)
     for variable in dataset.data_vars.values():
         variable.attrs["units"] = "electrons"
+    if "haadf" in dataset:
+        dataset["haadf"].attrs["engine_error"] = haadf_error(plan, atoms)
     return dataset
 
 

@@ -26,6 +26,9 @@ NEGLIGIBLE = 1e-4
 """Chi squared; a step that promises less moves no parameter by more than a hundredth of its
 standard deviation. So ends a fit with a column too faint to have a place."""
 
+VARIANCE_PASSES = 6
+"""Fits at most where the noise is not known; three or four are enough for usual images."""
+
 
 def fit_columns(
     reconstruction: xr.Dataset,
@@ -40,8 +43,8 @@ def fit_columns(
     ----------
     reconstruction : xarray.Dataset
         ``phase`` (scan_y, scan_x) in rad and ``weight`` (q_y, q_x), the inverse noise variance
-        ``1/E|phi(Q)|²`` in 1/rad². Without ``weight`` every frequency with power counts alike and
-        the covariance is scaled to the residual.
+        ``1/E|phi(Q)|²`` in 1/rad². Without ``weight`` every frequency with power counts alike, with
+        the noise that the residual shows.
     columns : xarray.Dataset
         Starting ``x``, ``y`` (Å, scan frame) and ``species`` over dim ``column``.
     profile : Profile
@@ -70,7 +73,24 @@ def fit_columns(
 
         return fit_gaussians(reconstruction, columns, margin=options.margin)
     problem = ColumnProblem.of(reconstruction, columns, options)
-    return _describe(problem, _solve(problem), reconstruction["phase"])
+    if problem.whitening.absolute:
+        return _describe(problem, _solve(problem), reconstruction["phase"])
+    return _fit_with_unknown_noise(reconstruction, columns, options)
+
+
+def _fit_with_unknown_noise(
+    reconstruction: xr.Dataset, columns: xr.Dataset, options: FitOptions
+) -> xr.Dataset:
+    """Fit with the noise that the residual of the fit before shows, so that priors keep scale."""
+    variance = float(reconstruction["phase"].var()) / reconstruction["phase"].size or 1.0
+    for _ in range(VARIANCE_PASSES):
+        problem = ColumnProblem.of(reconstruction, columns, options, variance=variance)
+        solution = _solve(problem)
+        excess = solution.chi_squared / solution.freedom
+        if abs(excess - 1) < 0.1:
+            break
+        variance *= excess
+    return _describe(problem, solution, reconstruction["phase"])
 
 
 def _check(reconstruction: xr.Dataset, columns: xr.Dataset) -> None:

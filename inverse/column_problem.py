@@ -67,11 +67,19 @@ class ColumnProblem:
 
     @classmethod
     def of(
-        cls, reconstruction: xr.Dataset, columns: xr.Dataset, options: FitOptions
+        cls,
+        reconstruction: xr.Dataset,
+        columns: xr.Dataset,
+        options: FitOptions,
+        *,
+        variance: float = 1.0,
     ) -> "ColumnProblem":
-        """Set the problem up for starting columns, all with unit amplitude."""
+        """Set the problem up for starting columns, all with unit amplitude.
+
+        `variance` (rad²) is that of the noise of phi(Q) where the reconstruction states none.
+        """
         phase = reconstruction["phase"].transpose("scan_y", "scan_x")
-        whitening = Whitening.of(reconstruction)
+        whitening = Whitening.of(reconstruction, variance=variance)
         x, y = (np.asarray(columns[name].values, dtype=float) for name in "xy")
         names = tuple(sorted({str(name) for name in columns["species"].values}))
         group = np.array([names.index(str(name)) for name in columns["species"].values])

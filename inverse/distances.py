@@ -80,10 +80,11 @@ def measure_distances(
         For each name of `LONG_NAMES` with two pairs or more, in Å: the mean ``<name>``;
         ``<name>_std``, its standard error from the scatter of the pairs (pairs share columns: an
         error of one column that cancels in the sum is not counted); ``<name>_scatter``, the
-        standard deviation of single pairs; and ``<name>_fit_std``, the standard error that follows from ``xy_covariance``,
-        where present. Single pairs over dim ``pair``: ``pair_name``, ``pair_first``,
-        ``pair_second`` (indices of columns), ``pair_distance``, ``pair_x`` and ``pair_y`` (the
-        vector). ``lattice`` (lattice_vector A, C, o; lattice_axis x, y), means over all columns.
+        standard deviation of single pairs; and ``<name>_fit_std``, the standard error that follows
+        from ``xy_covariance``, where present. Single pairs over dim ``pair``: ``pair_name``,
+        ``pair_first``, ``pair_second`` (indices of columns), ``pair_distance``, ``pair_x`` and
+        ``pair_y`` (the vector). ``lattice`` (lattice_vector A, C, o; lattice_axis x, y), means
+        over all columns.
 
     Warns
     -----

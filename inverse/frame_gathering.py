@@ -24,6 +24,27 @@ def _convert(counts: Any, out: Any) -> Any:
 
 
 @compiled
+def _transpose(buffer: Any, columns: Any, out: Any, row: int, first: int, size: int) -> None:
+    """Copy columns of the buffer to rows of out from one on, four at a time."""
+    whole = columns.size - columns.size % 4
+    for n in range(0, whole, 4):
+        a, b, c, d = columns[n], columns[n + 1], columns[n + 2], columns[n + 3]
+        p = row + n
+        # Views, because an index that might count from the end is checked at every step.
+        to_a, to_b = out[p][first : first + size], out[p + 1][first : first + size]
+        to_c, to_d = out[p + 2][first : first + size], out[p + 3][first : first + size]
+        for f in range(to_a.size):
+            to_a[f] = buffer[f, a]
+            to_b[f] = buffer[f, b]
+            to_c[f] = buffer[f, c]
+            to_d[f] = buffer[f, d]
+    for n in range(whole, columns.size):
+        target = out[row + n][first : first + size]
+        for f in range(target.size):
+            target[f] = buffer[f, columns[n]]
+
+
+@compiled
 def gather(
     frames: Any, start: int, stop: int, pixels: Any, out: Any, first: int, totals: Any
 ) -> bool:
@@ -60,10 +81,10 @@ def gather(
                 total, good = _convert(frames[tile + f, left:right], buffer[f])
                 totals[first + tile + f] += total
                 valid = valid and good
-            while next_pixel < pixels.size and pixels[next_pixel] < right:
-                line = out[next_pixel, first + tile : first + tile + size]
-                column = pixels[next_pixel] - left
-                for f in range(line.size):
-                    line[f] = buffer[f, column]
-                next_pixel += 1
+            last_pixel = next_pixel
+            while last_pixel < pixels.size and pixels[last_pixel] < right:
+                last_pixel += 1
+            columns = pixels[next_pixel:last_pixel] - left
+            _transpose(buffer, columns, out, next_pixel, first + tile, size)
+            next_pixel = last_pixel
     return valid

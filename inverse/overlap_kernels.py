@@ -25,7 +25,7 @@ def compiled(function: Function) -> Function:
 
 
 @compiled
-def _interval(centre: float, height: float, square: float, step: float, count: int) -> Any:
+def interval(centre: float, height: float, square: float, step: float, count: int) -> Any:
     """Return first and end of the j in 0..count-1 with (centre - j step)² + height² <= square."""
     rest = square - height * height
     if rest < 0:
@@ -104,8 +104,8 @@ def overlap_row(
     """
     low, high = count, 0
     for s in range(kx.size):
-        a, b = _interval(kx[s], ky[s] - qy, square, step, count)
-        c, d = _interval(-kx[s], ky[s] + qy, square, step, count)
+        a, b = interval(kx[s], ky[s] - qy, square, step, count)
+        c, d = interval(-kx[s], ky[s] + qy, square, step, count)
         spans[s, 0], spans[s, 1], spans[s, 2], spans[s, 3] = a, b, c, d
         if b > a:
             low, high = min(low, a), max(high, b)
@@ -147,8 +147,8 @@ def project_overlaps(
 
     Parameters
     ----------
-    spectra : array of float32, (pixels, scan rows, columns, 2)
-        Real and imaginary parts of sum_R I(K, R) exp(-2 pi i Q R).
+    spectra : array of float32, (pixels, scan rows, 2 columns)
+        Real and imaginary parts in turn of sum_R I(K, R) exp(-2 pi i Q R).
     kx, ky : array, (pixels, most samples)
         Samples inside the aperture, the first ``samples[p]`` of each row, scan frame, 1/Å.
     rows, qy, counts, offsets : array, (rows,)
@@ -158,7 +158,7 @@ def project_overlaps(
     sums : array of float64, (4, Q)
         Added to: real and imaginary part of sum G Gamma*, sum |Gamma|², sum |Gamma|² counts.
     """
-    columns = spectra.shape[2]
+    columns = spectra.shape[2] // 2
     real, imaginary = np.empty(columns, np.float32), np.empty(columns, np.float32)
     spans, line = np.empty((kx.shape[1], 4), np.int64), np.empty(polynomial.shape[0])
     block = np.empty((4, columns), np.float32)
@@ -172,19 +172,19 @@ def project_overlaps(
                 spans, line, real, imaginary,
             )  # fmt: skip
             g = spectra[p, rows[r]]
-            electrons = spectra[p, 0, 0, 0]
+            electrons = spectra[p, 0, 0]
             for j in range(low, high):
                 a = real[j]
-                block[0, j] += g[j, 0] * a
-                block[1, j] += g[j, 1] * a
+                block[0, j] += g[2 * j] * a
+                block[1, j] += g[2 * j + 1] * a
                 block[2, j] += a * a
                 block[3, j] += a * a * electrons
             if not aberrated:
                 continue
             for j in range(low, high):
                 b = imaginary[j]
-                block[0, j] += g[j, 1] * b
-                block[1, j] -= g[j, 0] * b
+                block[0, j] += g[2 * j + 1] * b
+                block[1, j] -= g[2 * j] * b
                 block[2, j] += b * b
                 block[3, j] += b * b * electrons
         for channel in range(4):
@@ -200,7 +200,7 @@ def project_weights(
 
     Parameters
     ----------
-    spectra : array of float32, (pixels, scan rows, columns, 2)
+    spectra : array of float32, (pixels, scan rows, 2 columns)
         As for `project_overlaps`.
     weights : array of float32, (pixels, 1 or 2, Q)
         Real and, with aberrations, imaginary part of w(Q, K).
@@ -213,18 +213,18 @@ def project_weights(
         first, count = offsets[r], counts[r]
         for p in range(spectra.shape[0]):
             g = spectra[p, rows[r]]
-            electrons = spectra[p, 0, 0, 0]
+            electrons = spectra[p, 0, 0]
             for j in range(count):
                 a = weights[p, 0, first + j]
-                sums[0, first + j] += a * g[j, 0]
-                sums[1, first + j] += a * g[j, 1]
+                sums[0, first + j] += a * g[2 * j]
+                sums[1, first + j] += a * g[2 * j + 1]
                 sums[2, first + j] += a * a * electrons
             if weights.shape[1] == 1:
                 continue
             for j in range(count):
                 b = weights[p, 1, first + j]
-                sums[0, first + j] -= b * g[j, 1]
-                sums[1, first + j] += b * g[j, 0]
+                sums[0, first + j] -= b * g[2 * j + 1]
+                sums[1, first + j] += b * g[2 * j]
                 sums[2, first + j] += b * b * electrons
 
 
@@ -283,8 +283,8 @@ def fill_wigner(
     aberrated = polynomial.size > 0
     for q in range(qx.size):
         for y in range(ky.size):
-            a, b = _interval(-kx[0], ky[y], square, step, kx.size)
-            c, d = _interval(qx[q] - kx[0], ky[y] - qy[q], square, step, kx.size)
+            a, b = interval(-kx[0], ky[y], square, step, kx.size)
+            c, d = interval(qx[q] - kx[0], ky[y] - qy[q], square, step, kx.size)
             a, b = max(a, c), min(b, d)
             if b <= a:
                 continue

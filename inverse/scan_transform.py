@@ -27,8 +27,11 @@ Block = npt.NDArray[np.float32]
 Sums = npt.NDArray[np.float64]
 
 DIMS = ("scan_y", "scan_x", "detector_y", "detector_x")
-PIXELS_PER_TASK = 32
+PIXELS_PER_TASK = 64
 """Pixels summed into one partial sum; fixed, so that the order of summation is."""
+PIXELS_AT_ONCE = 1024
+"""Most pixels gathered at once from counts in memory: few enough that those of a small scan stay
+in the cache, enough that some kilobytes are read of each frame."""
 BLOCK_BYTES = 1 << 20
 """Counts transformed at once: they and their spectra stay in the cache."""
 ROWS_READ_BYTES = 1 << 26
@@ -122,7 +125,8 @@ def project_spectra(
         Which K and Q.
     project : callable
         ``project(spectra, pixels, sums)`` adds the pixels of one block to ``sums`` (channels, Q);
-        ``spectra`` is (pixels, scan rows, columns, 2) float32: sum_R I(K, R) exp(-2 pi i Q.R).
+        ``spectra`` is (pixels, scan rows, 2 columns or more) float32: real and imaginary parts in
+        turn of sum_R I(K, R) exp(-2 pi i Q.R).
     channels : int
     streaming : Streaming
 
@@ -138,7 +142,10 @@ def project_spectra(
     positions = int(np.prod(plane.shape))
     totals = np.zeros(positions)
     sums = np.zeros((channels, plane.size))
-    groups = pixel_groups(disc, counts.shape[-2:], most=streaming.memory // (4 * positions))
+    most = streaming.memory // (4 * positions)
+    if isinstance(counts.data, np.ndarray):
+        most = min(most, PIXELS_AT_ONCE)
+    groups = pixel_groups(disc, counts.shape[-2:], most=most)
     largest = max(last - first for first, last, _, _ in groups)
     buffer = np.empty((largest, positions), np.float32)
     per_block = max(1, BLOCK_BYTES // (4 * positions))
@@ -148,10 +155,11 @@ def project_spectra(
         for start in range(first, last, per_block):
             stop = min(start + per_block, last)
             images = gathered[start:stop].reshape(-1, *plane.shape)
-            lines = fft.rfft(images, axis=2)[:, :, : plane.columns]
-            spectra = fft.fft(lines, axis=1, overwrite_x=True)
-            block = np.ascontiguousarray(spectra).view(np.float32).reshape(*spectra.shape, 2)
-            project(block, slice(offset + start, offset + stop), part)
+            lines = fft.rfft(images, axis=2)
+            spectra = fft.fft(lines[:, :, : plane.columns], axis=1, overwrite_x=True)
+            # In place it leaves the columns that are not wanted behind; either is contiguous.
+            block = lines if np.may_share_memory(spectra, lines) else spectra
+            project(block.view(np.float32), slice(offset + start, offset + stop), part)
         return part
 
     with ThreadPoolExecutor(streaming.threads()) as pool:

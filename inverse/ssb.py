@@ -27,6 +27,7 @@ from echolith.inverse.overlap_geometry import (
 )
 from echolith.inverse.overlap_kernels import project_overlaps
 from echolith.inverse.phase_spectrum import reconstruction
+from echolith.inverse.plain_overlaps import is_plain, project_plain_overlaps
 from echolith.inverse.scan_transform import (
     Block,
     Streaming,
@@ -95,7 +96,16 @@ def ssb(
         rotation=scan.rotation,
     )
 
+    plain = is_plain(disc.samples, polynomial)
+
     def project(spectra: Block, pixels: slice, sums: Sums) -> None:
+        if plain:
+            project_plain_overlaps(
+                spectra, disc.kx[pixels, 0], disc.ky[pixels, 0],
+                plane.rows, plane.qy, plane.counts, plane.offsets,
+                plane.step, radius**2, sums,
+            )  # fmt: skip
+            return
         project_overlaps(
             spectra, disc.kx[pixels], disc.ky[pixels], disc.samples[pixels],
             plane.rows, plane.qy, plane.counts, plane.offsets,

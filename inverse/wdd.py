@@ -40,6 +40,7 @@ from echolith.inverse.overlap_geometry import (
 )
 from echolith.inverse.overlap_kernels import fill_wigner, overlap_transfer, project_weights
 from echolith.inverse.phase_spectrum import reconstruction
+from echolith.inverse.plain_overlaps import fill_both_sidebands, is_plain, plain_transfer
 from echolith.inverse.scan_transform import (
     PIXELS_PER_TASK,
     Block,
@@ -113,10 +114,18 @@ def wdd_weights(
     )
 
     def fill(batch: slice) -> None:
-        values[:, :, batch] = wigner.both_sidebands(q[batch])
+        wigner.fill_both_sidebands(q[batch], values[:, :, batch])
+
+    plain = is_plain(disc.samples, polynomial)
 
     def respond(pixels: slice) -> Sums:
         sums = np.zeros((2, plane.size))
+        if plain:
+            plain_transfer(
+                values[pixels, 0], disc.kx[pixels, 0], disc.ky[pixels, 0],
+                plane.qy, plane.counts, plane.offsets, plane.step, radius**2, sums[0],
+            )  # fmt: skip
+            return sums
         overlap_transfer(
             values[pixels], disc.kx[pixels], disc.ky[pixels], disc.samples[pixels],
             plane.qy, plane.counts, plane.offsets, plane.step, radius**2, polynomial, sums,
@@ -245,16 +254,16 @@ class _Wigner:
         opposite = [(2 * (n // 2) - i) % n for i, n in zip((iy, ix), self.shape, strict=True)]
         self.opposite = opposite[0] * self.shape[1] + opposite[1]
 
-    def both_sidebands(self, q: FloatArray) -> Block:
-        """Return [w(Q) - w*(-Q)] / 2 at the disc's pixels, (pixels, 1 or 2, batch)."""
+    def fill_both_sidebands(self, q: FloatArray, out: Block) -> None:
+        """Write [w(Q) - w*(-Q)] / 2 at the disc's pixels to out (pixels, 1 or 2, batch)."""
         weights = self._weights(q)
         if self.parts == 1:
             # Without aberrations Gamma_A(K, -Q) = Gamma_A(-K, Q), and all is real.
-            pair = weights[:, self.grid] - weights[:, self.opposite]
-            return np.asarray(pair.T[:, None] / 2)
+            fill_both_sidebands(weights, self.grid, self.opposite, out[:, 0])
+            return
         other = self._weights(-q)
         pair = (weights[:, self.grid] - other[:, self.grid].conj()).T / 2
-        return np.stack([pair.real, pair.imag], axis=1)
+        out[:, 0], out[:, 1] = pair.real, pair.imag
 
     def _weights(self, q: FloatArray) -> npt.NDArray[Any]:
         """Return w(Q, K) = mean_r W(r) exp(-2 pi i K r) on the whole detector, flattened."""

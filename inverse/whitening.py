@@ -40,8 +40,11 @@ class Whitening:
     absolute: bool
 
     @classmethod
-    def of(cls, reconstruction: xr.Dataset) -> Self:
-        """Read it from ``weight`` of a reconstruction; without one every frequency counts alike."""
+    def of(cls, reconstruction: xr.Dataset, *, variance: float = 1.0) -> Self:
+        """Read it from ``weight`` of a reconstruction.
+
+        Without one every frequency with power counts alike, as of noise ``variance`` (rad²).
+        """
         phase = reconstruction["phase"]
         shape = (phase.sizes["scan_y"], phase.sizes["scan_x"])
         step = scan_step(phase)
@@ -49,7 +52,7 @@ class Whitening:
         weight = (
             np.asarray(reconstruction["weight"].values, dtype=float)
             if absolute
-            else _support(np.asarray(phase.values, dtype=float))
+            else _support(np.asarray(phase.values, dtype=float)) / variance
         )
         if weight.shape != shape or not np.isfinite(weight).all() or (weight < 0).any():
             raise BadInputError(

@@ -20,7 +20,7 @@ from echolith.validation.regression import (
 from echolith.validation.regression import compare as compare_performances
 from echolith.validation.stored_result import Stored, read_result
 from echolith.validation.tables import PRINTED
-from echolith.validation.verdict import Change, Measure, Verdict, printed_p, spoken
+from echolith.validation.verdict import Change, Measure, Verdict, printed_p, printed_percent, spoken
 
 NOT_PAIRED = (
     "there are no values seed by seed (the folder 'cases' beside results.json, or a baseline): "
@@ -192,7 +192,7 @@ def _row(change: Mapping[str, Any]) -> tuple[str, str, str, str, str, str]:
         what,
         before,
         after,
-        f"{100 * increase:+.2g} %" if measured and increase is not None else "",
+        printed_percent(increase, sign="+") if measured and increase is not None else "",
         printed_p(change["p_value"]).removeprefix("p ").removeprefix("= "),
         "" if change["outcome"] == "not told apart" else change["outcome"],
     )

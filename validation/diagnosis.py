@@ -1,6 +1,6 @@
 """What a wrong set of columns looks like, in words: transposed, mirrored, shifted or scaled."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,10 @@ LEAST_ROTATION = 0.2
 """Degree."""
 BETTER = 0.2
 """A mirrored arrangement must explain this many more of the columns."""
+LEAST_SHARE = 0.5
+"""And at least this many: less is what two lattices share by chance."""
+SAME_SHARE, SAME_DISTANCE = 0.05, 2.0
+"""Two arrangements that fit equally well."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +41,7 @@ class Finding:
 
 
 Arrangement = Callable[[Array, Array], Array]
-"""xy and the field's (width, height) to xy."""
+"""Recovered xy and the true field's (width, height) to xy with the fault undone."""
 
 _ARRANGEMENTS: dict[str, tuple[Arrangement, str]] = {
     "as they are": (lambda xy, _field: xy, ""),
@@ -54,14 +58,20 @@ _ARRANGEMENTS: dict[str, tuple[Arrangement, str]] = {
         "y runs the wrong way: the image is mirrored top to bottom",
     ),
     "rotated by 90°": (
-        lambda xy, field: xy[:, ::-1] * [-1, 1] + [field[0], 0],
-        "the image is rotated by 90°",
+        lambda xy, field: xy[:, ::-1] * [1, -1] + [0, field[1]],
+        "the image is rotated by 90° from x towards y",
     ),
     "rotated by -90°": (
-        lambda xy, field: xy[:, ::-1] * [1, -1] + [0, field[1]],
-        "the image is rotated by -90°",
+        lambda xy, field: xy[:, ::-1] * [-1, 1] + [field[0], 0],
+        "the image is rotated by 90° from y towards x",
+    ),
+    "rotated by 180°": (
+        lambda xy, field: field - xy,
+        "the image is rotated by 180°: x and y both run the wrong way",
     ),
 }
+_TURNED = ("transposed", "rotated by 90°", "rotated by -90°")
+"""Width and height are exchanged too."""
 
 
 def diagnose_columns(estimate: xr.Dataset, truth: xr.Dataset) -> list[Finding]:
@@ -80,35 +90,36 @@ def diagnose_columns(estimate: xr.Dataset, truth: xr.Dataset) -> list[Finding]:
     list of Finding
         Empty where nothing stands out of the scatter of the single columns.
     """
-    findings = _phase_sign(estimate, truth)
-    if "x" not in estimate or "x" not in truth or not estimate.sizes.get("column", 0):
-        return findings
-    ours, theirs = _positions(estimate), _positions(truth)
+    if "x" not in truth:
+        return []
+    theirs = _positions(truth)
+    if "x" not in estimate or not estimate.sizes.get("column", 0):
+        return _phase_sign(estimate, theirs)
+    ours = _positions(estimate)
     if not np.isfinite(ours).all():
-        return findings
-    field = _field(estimate, theirs)
-    shares = {
-        name: _explained(arrange(ours, field), estimate, theirs, truth)
-        for name, (arrange, _) in _ARRANGEMENTS.items()
-    }
-    best = max(shares, key=lambda name: shares[name])
-    if best != "as they are" and shares[best] > shares["as they are"] + BETTER:
-        seen = f"{shares[best]:.0%} of the columns fit so, {shares['as they are']:.0%} as they are"
-        words = f"{_ARRANGEMENTS[best][1]} ({seen})"
-        return [*findings, Finding(name=best, words=words, value=shares[best])]
+        return _phase_sign(estimate, theirs)
+    fits = {name: _fit(name, ours, estimate, theirs, truth) for name in _ARRANGEMENTS}
+    best = max(fits, key=lambda name: (round(fits[name].share, 2), -fits[name].distance))
+    known = fits["as they are"].share
+    if fits[best].share > max(known + BETTER, LEAST_SHARE):
+        words = f"{_ARRANGEMENTS[best][1]}{_alternative(best, fits)}"
+        seen = f"{fits[best].share:.0%} of the columns fit so, {known:.0%} as they are"
+        found = Finding(name=best, words=f"{words} ({seen})", value=fits[best].share)
+        return [*_phase_sign(estimate, ours[fits[best].matched]), found]
     whole = ~estimate["edge"].values.astype(bool) if "edge" in estimate else slice(None)
-    return [*findings, *_affine(ours[whole], theirs, _step(estimate))]
+    return [*_phase_sign(estimate, theirs), *_affine(ours[whole], theirs, _step(estimate))]
 
 
 def _positions(columns: xr.Dataset) -> Array:
     return np.stack([columns["x"].values, columns["y"].values], axis=1).astype(float)
 
 
-def _field(estimate: xr.Dataset, theirs: Array) -> Array:
-    """Width and height of the scanned field."""
+def _field(estimate: xr.Dataset, theirs: Array, *, turned: bool) -> Array:
+    """Width and height of the scanned field, as it truly is."""
     if "phase" in estimate and {"scan_x", "scan_y"} <= set(estimate["phase"].coords):
         phase = estimate["phase"]
-        return np.array([float(phase[axis].values[-1]) for axis in ("scan_x", "scan_y")])
+        size = [float(phase[axis].values[-1]) for axis in ("scan_x", "scan_y")]
+        return np.array(size[::-1] if turned else size)
     return np.asarray(theirs.min(axis=0) + theirs.max(axis=0))
 
 
@@ -119,26 +130,59 @@ def _step(estimate: xr.Dataset) -> float | None:
     return float(x[1] - x[0]) if len(x) > 1 else None
 
 
-def _explained(moved: Array, estimate: xr.Dataset, theirs: Array, truth: xr.Dataset) -> float:
-    """Share of true columns, off the border, with a recovered one of their species near by."""
+@dataclass(frozen=True, kw_only=True)
+class _Fit:
+    """How well an arrangement explains the true columns off the border."""
+
+    share: float
+    """Of them, with a recovered column of their species near by."""
+    distance: float
+    """Typical one to it, Å."""
+    matched: npt.NDArray[np.intp]
+    """The recovered columns."""
+
+
+def _fit(name: str, ours: Array, estimate: xr.Dataset, theirs: Array, truth: xr.Dataset) -> _Fit:
+    field = _field(estimate, theirs, turned=name in _TURNED)
+    moved = _ARRANGEMENTS[name][0](ours, field)
     inner = ~truth["edge"].values.astype(bool) if "edge" in truth else np.ones(len(theirs), bool)
     distance, nearest = cKDTree(moved).query(theirs[inner])
     good = distance < MATCH_RADIUS
     if "species" in estimate and "species" in truth:
         good &= estimate["species"].values[nearest] == truth["species"].values[inner]
-    return float(good.mean()) if len(good) else 0.0
+    return _Fit(
+        share=float(good.mean()) if len(good) else 0.0,
+        distance=float(np.median(distance[good])) if good.any() else MATCH_RADIUS,
+        matched=nearest[good],
+    )
 
 
-def _phase_sign(estimate: xr.Dataset, truth: xr.Dataset) -> list[Finding]:
-    """Compare the phase at the true columns with that of the whole field."""
-    if "phase" not in estimate or "x" not in truth:
+def _alternative(best: str, fits: Mapping[str, _Fit]) -> str:
+    """Name the arrangement that fits as well: half a turn away, where a crystal has two-fold axes.
+
+    It does, seen along [010] of Li-rich oxide with an axis in the middle of the field.
+    """
+    limit = fits[best].share - SAME_SHARE
+    others = [
+        name
+        for name, fit in fits.items()
+        if name != best
+        and fit.share >= limit
+        and fit.distance < SAME_DISTANCE * fits[best].distance
+    ]
+    return f"; or just as well {', '.join(others)}: the crystal hides which" if others else ""
+
+
+def _phase_sign(estimate: xr.Dataset, columns: Array) -> list[Finding]:
+    """Compare the phase at columns, (columns, 2) xy in its frame, with that of the whole field."""
+    if "phase" not in estimate:
         return []
     phase = estimate["phase"]
     if not {"scan_x", "scan_y"} <= set(phase.coords) or not np.isfinite(phase.values).all():
         return []
     at = [
-        np.abs(phase[axis].values[:, None] - truth[name].values).argmin(axis=0)
-        for axis, name in (("scan_y", "y"), ("scan_x", "x"))
+        np.abs(phase[axis].values[:, None] - place).argmin(axis=0)
+        for axis, place in (("scan_y", columns[:, 1]), ("scan_x", columns[:, 0]))
     ]
     values = phase.transpose("scan_y", "scan_x").values[at[0], at[1]] - float(phase.mean())
     if len(values) < LEAST_COLUMNS:
@@ -219,7 +263,7 @@ def _stretch(slope: Array, std: Array) -> list[Finding]:
     turn = np.rad2deg((slope[0, 1] - slope[1, 0]) / 2)
     turn_std = float(np.rad2deg(np.hypot(std[0, 1], std[1, 0]) / 2))
     if abs(turn) > max(SIGNIFICANT * turn_std, LEAST_ROTATION):
-        words = f"everything is rotated by {turn:+.2f}° (± {turn_std:.2f}°) from x towards y"
+        words = f"everything is rotated by {turn:+.2f}° (± {turn_std:.1g}°) from x towards y"
         findings.append(
             Finding(name="rotation", words=words, value=float(turn), std=turn_std, unit="degree")
         )

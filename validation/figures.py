@@ -227,7 +227,8 @@ def _error_vectors(axes: "Axes", found: Columns) -> float:
 
 def diffraction(content: "ReportContent") -> "Figure | None":
     """Draw the mean diffraction pattern and those at two probe positions, angles in mrad."""
-    if "counts" not in content.measurement:
+    axes_needed = {"scan_y", "scan_x", "detector_y", "detector_x"}
+    if not axes_needed <= set(content.measurement.get("counts", xr.DataArray()).dims):
         return None
     counts = content.measurement["counts"]
     # skipna would copy a large array to look for NaN.

@@ -23,7 +23,7 @@ from echolith.validation.regression import (
     together,
     weights,
 )
-from echolith.validation.verdict import ALL, spoken
+from echolith.validation.verdict import ALL, printed_percent, spoken
 
 MOST_SEEDS = 10_000
 LARGEST = 9.0
@@ -233,17 +233,18 @@ class Plan:
         aim = self.aim
         stated = (
             f"{self.seeds} seeds find a {100 * aim.increase:g} % larger spread of all errors with "
-            f"a power of {_percent(self.power)} or more; false-alarm rate "
+            f"a power of {printed_percent(self.power)} or more; false-alarm rate "
             f"{100 * aim.false_alarm:g} %"
         )
         if self.power < aim.power:
             needed = f"more than {MOST_SEEDS}" if self.proposed is None else f"{self.proposed}"
-            stated += f"; {needed} seeds are needed for {_percent(aim.power)}"
+            stated += f"; {needed} seeds are needed for {printed_percent(aim.power)}"
         single = ", ".join(
-            f"{spoken(name)} " + (f"> {LARGEST:.0%}" if x is None else f"{100 * x:.2g} %")
+            f"{spoken(name)} "
+            + (f"> {printed_percent(LARGEST)}" if x is None else printed_percent(x))
             for name, x in self.smallest.items()
         )
-        return [stated, f"smallest increase found with {_percent(aim.power)}: {single}"]
+        return [stated, f"smallest increase found with {printed_percent(aim.power)}: {single}"]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as plain values."""
@@ -322,7 +323,3 @@ def _fewest(found: list[Pool], aim: Aim) -> int | None:
         except BadInputError:
             continue
     return min(needed, default=None)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * min(share, 0.999):.3g} %"

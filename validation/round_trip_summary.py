@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from echolith.validation.residuals import from_json, joined
+from echolith.validation.residuals import case_residuals, from_json, joined
 from echolith.validation.run import scalar
 from echolith.validation.statistics import (
     Residuals,
@@ -52,7 +52,7 @@ def summed_up(cases: Cases, *, same_specimen: bool, limits: xr.Dataset | None) -
             name: _statistics(name, unit, cases, residuals, same_specimen, limits)
             for name, unit in names.items()
         },
-        "calibration": _calibration(residuals),
+        "calibration": _calibration(cases),
     }
 
 
@@ -108,10 +108,10 @@ def _statistics(
     }
 
 
-def _calibration(residuals: list[dict[str, Residuals]]) -> dict[str, Any]:
+def _calibration(cases: Cases) -> dict[str, Any]:
     """Return the pulls of every kind of value for which standard deviations were reported."""
     result = {}
-    for name, found in joined(residuals).items():
+    for name, found in joined(case_residuals(case) for case in cases.values()).items():
         entry = calibration(found.error, found.std)
         if entry["count"]:
             rms = float(np.sqrt(np.mean(found.error**2)))

@@ -177,11 +177,10 @@ def _described(value: Any) -> str:
 
 def _length_of_x(estimate: Mapping[str, Any]) -> int | None:
     """Return the number of columns: bare arrays of this length lie along them."""
-    x = estimate.get("x")
-    if x is None or isinstance(x, tuple) or hasattr(x, "dims"):
+    if estimate.get("x") is None:
         return None
-    shape = _as_array("x", x).shape
-    return int(shape[0]) if len(shape) == 1 else None
+    x = _as_variable("x", estimate["x"], None)
+    return int(x.shape[0]) if x.dims in (("column",), ("x_0",)) else None
 
 
 def _as_variable(name: str, value: Any, length: int | None) -> Variable:

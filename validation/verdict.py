@@ -100,7 +100,7 @@ class Change:
     @property
     def _values(self) -> str:
         if self.measure in (Measure.RMS, Measure.SPREAD):
-            percent = "" if self.increase is None else f"{100 * self.increase:+.2g} %"
+            percent = "" if self.increase is None else printed_percent(self.increase, sign="+")
             if self.group == ALL:
                 return percent
             name, factor = PRINTED.get(self.unit, (self.unit, 1.0))
@@ -216,6 +216,18 @@ def spoken(group: str) -> str:
     if group.startswith("column_"):
         return f"{group.removeprefix('column_').capitalize()} columns"
     return group
+
+
+def printed_percent(share: float, *, sign: str = "") -> str:
+    """Print a share in percent with two digits, or all of them before the point.
+
+    Examples
+    --------
+    >>> printed_percent(0.0976, sign="+"), printed_percent(3.9172)
+    ('+9.8 %', '392 %')
+    """
+    value = 100 * share
+    return f"{value:{sign}.2g} %" if abs(value) < 99.5 else f"{value:{sign}.0f} %"
 
 
 def printed_p(value: float) -> str:

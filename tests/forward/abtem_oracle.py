@@ -28,7 +28,7 @@ def abtem_frames(
         Grid of the box, (y, x).
     slice_thickness : float
     """
-    positions = scan_positions(taken.scan, np.asarray(atoms.cell)).reshape(-1, 2)
+    positions = np.asarray(scan_positions(taken.scan, np.asarray(atoms.cell))).reshape(-1, 2)
     intensity = _exit_intensity(atoms, taken, positions, gpts, slice_thickness)
     detector, haadf = taken.detector, taken.haadf
     sides = np.diag(np.asarray(atoms.cell))[1::-1]
@@ -57,7 +57,7 @@ def abtem_frames(
 def _exit_intensity(
     atoms: Atoms,
     taken: StemAcquisition,
-    positions: FloatArray,
+    positions: npt.NDArray[np.floating],
     gpts: tuple[int, int],
     slice_thickness: float,
 ) -> FloatArray:

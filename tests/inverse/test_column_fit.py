@@ -134,7 +134,9 @@ def noisy(seed: int = 1) -> tuple[Field, xr.Dataset, xr.Dataset]:
 def test_the_fit_moves_with_the_axes(x0: float, y0: float) -> None:
     _, data, found = noisy()
     axes = {"scan_x": data["scan_x"] + x0, "scan_y": data["scan_y"] + y0}
-    moved = fit_columns(data.assign_coords(axes), found.assign(x=found["x"] + x0, y=found["y"] + y0))
+    moved = fit_columns(
+        data.assign_coords(axes), found.assign(x=found["x"] + x0, y=found["y"] + y0)
+    )
     fitted = fit_columns(data, found)
     # Converged to a hundredth of a standard deviation: 1e-5 Å.
     np.testing.assert_allclose(moved["x"] - x0, fitted["x"], atol=1e-5)
@@ -172,7 +174,7 @@ def test_the_fit_turns_with_the_image(skewness: float) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_start_and_the_order_do_not_matter(seed: int) -> None:
-    spec, data, found = noisy()
+    _, data, found = noisy()
     rng = np.random.default_rng(seed)
     order = rng.permutation(found.sizes["column"])
     away = rng.normal(0, 0.05, (2, found.sizes["column"])) * ~found["edge"].values
@@ -267,7 +269,7 @@ def test_unknown_noise_is_read_from_the_residual() -> None:
     """White noise inside the support: errors without `weight` equal those with it."""
     spec = Field(shape=(72, 76))
     data = reconstruction(spec)
-    level = 2e-3
+    level = 5e-4
     rng = np.random.default_rng(0)
     support = data["weight"].values > 0
     white = np.fft.fft2(rng.normal(size=spec.shape)) * level * np.sqrt(support.size)
@@ -276,11 +278,11 @@ def test_unknown_noise_is_read_from_the_residual() -> None:
     known = fit_columns(data.assign(phase=phase, weight=weight), near(spec))
     unknown = fit_columns(data[["phase"]].assign(phase=phase), near(spec))
     inner = ~known["edge"].values
-    # Priors weigh differently; the residual of 1000 numbers knows the noise to 2.2 %.
+    # The residual of 1000 numbers knows the noise to 2.2 %, but for the contamination in it.
     for name in ("x_std", "y_std", "amplitude_std"):
         ratio = unknown[name].values[inner] / known[name].values[inner]
         assert np.median(ratio) == pytest.approx(1, abs=4.5 * 0.022)
-    assert (np.abs(unknown["x"] - known["x"]) / known["x_std"]).values[inner].max() < 0.2
+    assert (np.abs(unknown["x"] - known["x"]) / known["x_std"]).values[inner].max() < 0.05
     assert unknown.attrs["noise"] == "residual"
 
 
@@ -340,7 +342,7 @@ def test_bad_input_is_refused(change_data: Any, change_columns: Any, message: st
 
 def test_options_that_leave_nothing_are_refused() -> None:
     _, data, found = noisy()
-    with pytest.raises(BadInputError, match="lower FitOptions.margin"):
+    with pytest.raises(BadInputError, match=r"lower FitOptions\.margin"):
         fit_columns(data, found, options=FitOptions(margin=7))
     with pytest.raises(BadInputError, match="did not converge in 1 iterations"):
         fit_columns(data, found, options=FitOptions(iterations=1))
@@ -354,6 +356,8 @@ def test_options_that_leave_nothing_are_refused() -> None:
         ({"M": {"Qq": 1.0}}, "is not an element"),
     ],
 )
-def test_impossible_contents_are_refused(content: dict[str, dict[str, float]], message: str) -> None:
+def test_impossible_contents_are_refused(
+    content: dict[str, dict[str, float]], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         Scattering(content=content)

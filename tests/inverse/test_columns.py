@@ -279,7 +279,10 @@ def flat(shape: tuple[int, int], step: float) -> Any:
         (flat((40, 40), 0.2) + 3.0, "no columns found"),
         (flat((8, 40), 0.2), "expected 12 or more along each axis"),
         (flat((40, 40), 0.7), "scan step 0.7 Å cannot resolve"),
-        (flat((40, 40), 0.2).where(flat((40, 40), 0.2)["scan_x"] > 1), "240 of 1600 values|not fin"),
+        (
+            flat((40, 40), 0.2).where(flat((40, 40), 0.2)["scan_x"] > 1),
+            "240 of 1600 values|not fin",
+        ),
         (flat((40, 40), 0.2).drop_vars("scan_x"), "lacks the coordinate 'scan_x'"),
         (
             flat((40, 40), 0.2).assign_coords(scan_y=np.geomspace(1, 9, 40)),

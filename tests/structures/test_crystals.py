@@ -185,8 +185,8 @@ def test_shortest_bond(name: str, first: str, second: str, length: float) -> Non
 @pytest.mark.parametrize(("name", "first", "second", "valence"), VALENCES)
 def test_bond_valence(name: str, first: str, second: str, valence: int) -> None:
     sums = valence_sums(crystal(name), first, second, R0[first, second, valence])
-    # Sound structures keep the sum within some 20 % of the valence. Lithium and sodium are looser: 1.24 on
-    # 2b of the refined Li2MnO3, squeezed into the layer of Mn, 0.79 in Na2O; swapped R-3m
+    # Sound structures keep the sum within some 20 % of the valence. Lithium and sodium are looser:
+    # 1.24 on 2b of the refined Li2MnO3, squeezed into the layer of Mn, 0.79 in Na2O; swapped R-3m
     # layers give 1.5.
     assert np.abs(sums / valence - 1).max() < (0.3 if valence == 1 else 0.2)
 
@@ -195,7 +195,8 @@ def test_layers_of_r3m_are_not_swapped() -> None:
     for name in ("LiNiO2", "NMC622", "Li-rich-R-3m", "Li-rich-R-3m-charged"):
         atoms = crystal(name)
         heights = np.asarray(atoms.positions)[:, 2] / float(np.asarray(atoms.cell)[2, 2])
-        lithium = {round(h * 3) / 3 % 1 for h, s in zip(heights, atoms.symbols) if s == "Li"}
+        pairs = zip(heights, atoms.symbols, strict=True)
+        lithium = {round(h * 3) / 3 % 1 for h, s in pairs if s == "Li"}
         assert len(lithium) == 3
         lengths = np.concatenate(bonds(atoms, "Li", "O", 2.5))
         assert lengths.min() > 2.0

@@ -92,9 +92,9 @@ def test_one_seed_and_group_is_one_line(tmp_path: Path) -> None:
     changed = measured()
     changed.groups["rate"].mean_square[1] *= 1.21
     write_baseline(baseline(changed), other)
-    texts = [p.read_text("utf-8").splitlines() for p in (path, other)]
+    texts = tuple(p.read_text("utf-8").splitlines() for p in (path, other))
     assert texts[0][-1] == "}"
-    lines = [x for x in difflib.ndiff(*texts) if x[0] in "+-"]
+    lines = [x for x in difflib.ndiff(texts[0], texts[1]) if x[0] in "+-"]
     assert len(lines) == 2
     assert all('"group": "rate"' in x and '"seed": 2' in x for x in lines)
     assert sum('"group"' in line for line in texts[0]) == len(SEEDS) * 2

@@ -13,7 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echolith.errors import BadInputError
-from echolith.validation.solver_exchange import Variable, read_exchange, write_exchange
+from echolith.validation.solver_exchange import (
+    Variable,
+    read_exchange,
+    write_estimate,
+    write_exchange,
+)
 from echolith.validation.solver_failure import SolverFailure
 from echolith.validation.solver_process import RUNNER, SolverProcess
 from tests.validation.bare_environment import make_environment
@@ -74,6 +79,22 @@ def test_every_form_of_a_returned_dict(bare: Path) -> None:
     assert estimate["map"].dims == ("row", "column")
     assert estimate["map"].attrs == {"units": "Å"}
     assert estimate["line"].dims == ("row",)
+
+
+def test_bare_arrays_lie_along_the_columns_whichever_way_x_is_given() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        for index, (x, dims) in enumerate(
+            (
+                ([1.0, 2.0], ("column",)),
+                (("column", [1.0, 2.0]), ("column",)),
+                (("other", [1.0, 2.0]), ("species_0",)),
+                ([1.0, 2.0, 3.0], ("species_0",)),
+                (1.0, ("species_0",)),
+            )
+        ):
+            folder = Path(name) / str(index)
+            write_estimate({"x": x, "species": ["M", "O"]}, folder)
+            assert read_exchange(folder, mapped=False)[0]["species"].dims == dims
 
 
 def test_a_big_estimate_comes_back_whole(bare: Path, exchange: Path) -> None:
