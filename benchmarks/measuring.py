@@ -20,8 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from echolith.processors import processors
-
 Value = TypeVar("Value")
 Work = Callable[[], object]
 
@@ -87,11 +85,6 @@ class Result:
         return content
 
 
-def threads() -> int:
-    """Return the number of threads everything is measured with: all processors allowed."""
-    return processors()
-
-
 def seconds(work: Work) -> float:
     """Time one run."""
     start = time.perf_counter()
@@ -99,7 +92,9 @@ def seconds(work: Work) -> float:
     return time.perf_counter() - start
 
 
-def best_in_turn(works: Mapping[str, Work], *, repeats: int) -> dict[str, float]:
+def best_in_turn(
+    works: Mapping[str, Work], *, repeats: int, uncounted: int = 1
+) -> dict[str, float]:
     """Run several works in turn and return the best time of each.
 
     Parameters
@@ -107,14 +102,16 @@ def best_in_turn(works: Mapping[str, Work], *, repeats: int) -> dict[str, float]
     works : mapping
         What to run, by name.
     repeats : int
-        Rounds; one more, not counted, goes before.
+        Rounds.
+    uncounted : int
+        Rounds before them that are not counted.
     """
     best = dict.fromkeys(works, float("inf"))
-    for turn in range(repeats + 1):
+    for turn in range(uncounted + repeats):
         for name, work in works.items():
             gc.collect()
             taken = seconds(work)
-            if turn:
+            if turn >= uncounted:
                 best[name] = min(best[name], taken)
     return best
 

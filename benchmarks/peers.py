@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from benchmarks.measuring import threads
 from echolith.forward.acquisition import StemAcquisition
+from echolith.processors import processors
 
 VARIABLE = "ECHOLITH_PEERS_PYTHON"
 SCRIPT = Path(__file__).parent / "peer_process.py"
@@ -65,6 +65,6 @@ def _write(data: xr.Dataset, counts: Path, job: Path) -> None:
         "semiangle": acquisition.beam.semiangle,
         "step": acquisition.scan.step[0],
         "pixel": acquisition.detector.pixel_size[0],
-        "threads": threads(),
+        "threads": processors(),
     }
     job.write_text(json.dumps(content), encoding="utf-8")

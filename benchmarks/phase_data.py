@@ -13,12 +13,12 @@ import xarray as xr
 from ase import Atoms
 from scipy import fft
 
-from benchmarks.measuring import threads
 from echolith.forward.acquisition import Beam, PixelDetector, Scan, StemAcquisition
 from echolith.forward.noise import PoissonCounting
 from echolith.forward.simulation import Simulation
 from echolith.forward.stem import stem_mean
 from echolith.inverse.overlap_geometry import bright_field_disc
+from echolith.processors import processors
 
 SIDE = 3.905
 """Å, edge of the cell of SrTiO3."""
@@ -95,7 +95,7 @@ def floor(images: Images) -> None:
     """
     step = max(1, FLOOR_BLOCK_BYTES // images[0].nbytes)
     starts = range(0, len(images), step)
-    with ThreadPoolExecutor(threads()) as pool:
+    with ThreadPoolExecutor(processors()) as pool:
         list(pool.map(partial(_transform, images, step), starts))
 
 

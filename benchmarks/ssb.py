@@ -3,11 +3,12 @@
 from functools import partial
 from typing import Any
 
-from benchmarks.measuring import Figure, Result, best_in_turn, in_own_process, peak_beyond, threads
+from benchmarks.measuring import Figure, Result, best_in_turn, in_own_process, peak_beyond
 from benchmarks.peers import peer_seconds
 from benchmarks.phase_data import disc_images, floor, measurement
 from echolith.inverse.scan_transform import Streaming
 from echolith.inverse.ssb import ssb
+from echolith.processors import processors
 
 DETECTOR = 64
 SIZES = {"ssb-64-float32": 64, "ssb-64-uint16": 64, "ssb-256-float32": 256, "ssb-256-uint16": 256}
@@ -33,7 +34,7 @@ def measure(*, quick: bool) -> dict[str, Result]:
 
 def _one(*, positions: int, dtype: str, quick: bool) -> Result:
     data = measurement(positions=positions, detector=DETECTOR, dtype=dtype)
-    streaming = Streaming(workers=threads())
+    streaming = Streaming(workers=processors())
     work = partial(ssb, data, streaming=streaming)
     # Compiled code is loaded before memory is counted.
     ssb(measurement(positions=16, detector=DETECTOR, dtype=dtype), streaming=streaming)

@@ -2,13 +2,14 @@
 
 from functools import partial
 
-from benchmarks.measuring import Figure, Result, best_in_turn, in_own_process, peak_beyond, threads
+from benchmarks.measuring import Figure, Result, best_in_turn, in_own_process, peak_beyond
 from benchmarks.peers import peer_seconds
 from benchmarks.phase_data import disc_images, floor, measurement
 from echolith.forward.acquisition import acquisition_of
 from echolith.inverse.scan_transform import Streaming
 from echolith.inverse.ssb import ssb
 from echolith.inverse.wdd import wdd, wdd_weights
+from echolith.processors import processors
 
 DETECTOR = 64
 SIZES = {"wdd-64-float32": 64, "wdd-256-float32": 256}
@@ -27,7 +28,7 @@ def measure(*, quick: bool) -> dict[str, Result]:
 
 def _one(*, positions: int, dtype: str, quick: bool) -> Result:
     data = measurement(positions=positions, detector=DETECTOR, dtype=dtype)
-    streaming = Streaming(workers=threads())
+    streaming = Streaming(workers=processors())
     # Compiled code is loaded before memory is counted.
     wdd(measurement(positions=16, detector=DETECTOR, dtype=dtype), streaming=streaming)
     _, memory = peak_beyond(partial(wdd, data, streaming=streaming))

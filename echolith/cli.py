@@ -1,10 +1,9 @@
-"""The command line: ``echolith list | describe | run | bound | export | demo``.
+"""The command line: what a user types.
 
 Exit codes: 0 done, 1 the run finished but a case failed, 2 bad input, 130 interrupted. With
 ``--json`` one object goes to standard output and nothing else does.
 """
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from echolith import __version__
+from echolith.cli_compare import compare, leaderboard, resolve, solver_process
 from echolith.cli_options import (
     Config,
     Json,
@@ -129,7 +129,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Simulate, invert and score; or invert a recorded measurement."""
-    chosen = _scenario(scenario, settings, config, structure)
+    chosen = resolve(scenario, settings, config, structure)
     foreign = _solver(solver, python, time_limit, memory_limit)
     result: Run | None
     residuals = None
@@ -184,7 +184,7 @@ def bound(
     from echolith.validation.bounds import bound_summary
     from echolith.validation.tables import bound_table
 
-    chosen = _scenario(scenario, settings, config, None)
+    chosen = resolve(scenario, settings, config, None)
     with session(strict=False, workers=workers) as progress:
         progress.announce("bound")
         content = bound_summary(chosen, parameters=unknown, seed=seed)
@@ -210,7 +210,7 @@ def export(
     """Write one simulated case: measurement.h5, truth.h5 (linked by hash), specimen, settings."""
     from echolith.validation.export import export_case
 
-    chosen = _scenario(scenario, settings, config, structure)
+    chosen = resolve(scenario, settings, config, structure)
     with session(strict=strict, workers=workers) as progress:
         files = export_case(
             chosen,
@@ -239,7 +239,7 @@ def demo(
     from echolith.validation.report import save_png, write_report
     from echolith.validation.run import run_once
 
-    chosen = _scenario("li-rich-oxide", None, None, None)
+    chosen = resolve("li-rich-oxide", None, None, None)
     with session(strict=False, workers=workers) as progress:
         result = run_once(chosen, seed=7, announce=progress.announce)
         progress.announce("report")
@@ -252,17 +252,8 @@ def demo(
     typer.echo(f"report: {written}", err=True)
 
 
-def _scenario(
-    name: str, settings: list[str] | None, config: Path | None, structure: Path | None
-) -> "Scenario":
-    from echolith.validation.catalogue import scenario
-    from echolith.validation.settings import merge, parse_assignments, read_settings_file
-
-    overrides = read_settings_file(config) if config else {}
-    overrides = merge(overrides, parse_assignments(settings or []))
-    if structure is not None:
-        overrides["structure"] = structure
-    return scenario(name, **overrides)
+app.command()(compare)
+app.command()(leaderboard)
 
 
 def _solver(
@@ -272,16 +263,7 @@ def _solver(
         if python is not None:
             raise BadInputError("--python without --solver: name the solver to run there")
         return None
-    from echolith.validation.solver_process import GIGABYTE, SolverProcess
-
-    process = SolverProcess(
-        target=target,
-        python=python or Path(sys.executable),
-        time_limit=time_limit,
-        memory_limit=None if memory_limit is None else memory_limit * GIGABYTE,
-    )
-    process.check()
-    return process
+    return solver_process(target, python, time_limit, memory_limit)
 
 
 def _invert(chosen: "Scenario", path: Path, solver: "Solver | None", progress: Progress) -> "Run":

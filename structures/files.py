@@ -11,8 +11,9 @@ import numpy as np
 from ase import Atoms
 from ase.io import read, write
 
-from echolith.errors import BadInputError, BadInputWarning, near_match
-from echolith.structures.site_occupancy import cell_content, is_fractional
+from echolith.errors import BadInputError, near_match
+from echolith.structures.cif_formula import check_formula, with_true_formula
+from echolith.structures.site_occupancy import is_fractional
 
 _FORMATS = {
     ".cif": "cif",
@@ -43,7 +44,8 @@ def read_structure(path: str | os.PathLike[str]) -> Atoms:
     Raises
     ------
     BadInputError
-        If the file is missing, of unknown kind, empty, truncated or otherwise unreadable.
+        If the file is missing, of unknown kind, empty, truncated or otherwise unreadable. A CIF
+        counts as truncated where its sites hold fewer atoms than its formula.
 
     Warns
     -----
@@ -68,7 +70,7 @@ def read_structure(path: str | os.PathLike[str]) -> Atoms:
         ) from error
     _check_atoms(path, atoms)
     if kind == "cif":
-        _check_formula(path, text, atoms)
+        check_formula(path, text, atoms)
     return atoms
 
 
@@ -116,12 +118,24 @@ def _check_poscar(path: Path, text: str) -> None:
             f"{path} cannot be read as POSCAR: no line of atom counts in line 6 or 7; the file "
             "may be truncated"
         )
-    positions = sum(len(line.split()) >= 3 for line in lines[counts[0] + 1 :])
-    if positions < sum(counts[1]):
+    rows = [line.split() for line in lines[counts[0] + 1 :] if len(line.split()) >= 3]
+    if len(rows) < sum(counts[1]):
         raise BadInputError(
-            f"{path} is truncated: it announces {sum(counts[1])} atoms and holds {positions} "
+            f"{path} is truncated: it announces {sum(counts[1])} atoms and holds {len(rows)} "
             "positions; export it again"
         )
+    last = rows[: sum(counts[1])][-1][2]
+    digits = min((_decimals(row[2]) for row in rows[: sum(counts[1]) - 1]), default=0)
+    # Written by hand, rows of few digits may differ.
+    if not text.endswith("\n") and digits >= 5 and _decimals(last) < digits:
+        raise BadInputError(
+            f"{path} is truncated: its last number {last!r} has fewer digits than the others of "
+            "its column and no line end after it; export it again"
+        )
+
+
+def _decimals(number: str) -> int:
+    return len(number.partition(".")[2])
 
 
 def _check_atoms(path: Path, atoms: Atoms) -> None:
@@ -131,46 +145,6 @@ def _check_atoms(path: Path, atoms: Atoms) -> None:
         raise BadInputError(f"{path} holds a position or cell edge that is not a finite number")
     if (atoms.numbers <= 0).any():
         raise BadInputError(f"{path} holds an atom of unknown element; name every element")
-
-
-def _check_formula(path: Path, text: str, atoms: Atoms) -> None:
-    """Compare with the stated formula: the only trace of a CIF cut between two lines of sites."""
-    stated = _stated_formula(text)
-    if not stated:
-        return
-    by_occupancy = cell_content(atoms)
-    symbols = list(atoms.symbols)
-    # ASE itself writes the formula of the most frequent elements.
-    by_symbol = {symbol: float(symbols.count(symbol)) for symbol in set(symbols)}
-    if min(_difference(stated, by_occupancy), _difference(stated, by_symbol)) > 0.02:
-        warnings.warn(
-            f"{path} states the formula {_shown(stated)} but its sites hold "
-            f"{_shown(by_occupancy)}; it may be truncated, or its formula rounded",
-            BadInputWarning,
-            stacklevel=3,
-        )
-
-
-def _stated_formula(text: str) -> dict[str, float]:
-    match = re.search(r"^\s*_chemical_formula_sum\s+(['\"]?)([^'\"\n]*)\1", text, re.MULTILINE)
-    if match is None:
-        return {}
-    parts = re.findall(r"([A-Z][a-z]?)(\d*\.?\d*)", match[2])
-    # Hydrogen is often left out of the sites.
-    return {e: float(n or 1) for e, n in parts if e not in ("H", "D")}
-
-
-def _difference(stated: dict[str, float], found: dict[str, float]) -> float:
-    """Return the largest difference of two compositions, as atomic fractions."""
-    found = {e: n for e, n in found.items() if e not in ("H", "D")}
-    total, there = sum(stated.values()), sum(found.values())
-    if not total or not there:
-        return 0.0
-    return max(abs(stated.get(e, 0) / total - found.get(e, 0) / there) for e in {*stated, *found})
-
-
-def _shown(content: dict[str, float]) -> str:
-    return " ".join(f"{e}{n:.4g}" for e, n in sorted(content.items()))
 
 
 def write_structure(atoms: Atoms, path: str | os.PathLike[str]) -> None:
@@ -214,6 +188,9 @@ def _write_whole(atoms: Atoms, path: Path, kind: str, options: dict[str, Any]) -
         handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         os.close(handle)
         write(partial, atoms, format=kind, **options)
+        if kind == "cif":
+            text = Path(partial).read_text(encoding="utf-8")
+            Path(partial).write_text(with_true_formula(text, atoms), encoding="utf-8")
         os.chmod(partial, 0o666 & ~_umask())
         os.replace(partial, path)
     except OSError as error:

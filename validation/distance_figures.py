@@ -17,6 +17,7 @@ from echolith.validation.drawing import (
     small_multiples,
     style,
 )
+from echolith.validation.tables import Reading, readings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -92,7 +93,7 @@ def _truth_of(content: "ReportContent", name: str) -> float | None:
 
 
 def distance_errors(content: "ReportContent") -> "Figure | None":
-    """Draw estimate minus truth of each distance with its 95 % interval."""
+    """Draw estimate minus truth of each quantity with its 95 % interval."""
     with style():
         figure = new_figure(9.8, 0.6 + 0.3 * max(len(known_errors(content)), 1))
         if not draw_errors(figure.subplots(), content):
@@ -100,12 +101,26 @@ def distance_errors(content: "ReportContent") -> "Figure | None":
     return figure
 
 
+def error_unit(content: "ReportContent") -> Reading:
+    """Return the unit that errors of quantities are printed in: that of the first quantity."""
+    quantities = content.summary.get("quantities", {})
+    unit = next((q["unit"] for q in quantities.values()), "1")
+    found = readings(content.summary).get(unit, Reading(unit, 1.0))
+    return Reading("", 1.0) if unit == "1" else found
+
+
 def known_errors(content: "ReportContent") -> dict[str, tuple[float, float]]:
-    """Return error and standard error (pm) of each length with a truth and an estimate."""
+    """Return error and standard error of each quantity with a truth and an estimate.
+
+    In `error_unit`; quantities of another unit than the first are left out.
+    """
+    quantities = content.summary.get("quantities", {})
+    factor = error_unit(content).factor
+    unit = next((q["unit"] for q in quantities.values()), "1")
     return {
-        name: (PM * (q["estimate"] - q["truth"]), PM * (q.get("std") or 0.0))
-        for name, q in content.summary.get("quantities", {}).items()
-        if q.get("unit") == "Å" and q.get("truth") is not None and q.get("estimate") is not None
+        name: (factor * (q["estimate"] - q["truth"]), factor * (q.get("std") or 0.0))
+        for name, q in quantities.items()
+        if q.get("unit") == unit and None not in (q.get("truth"), q.get("estimate"))
     }
 
 
@@ -121,7 +136,9 @@ def draw_errors(axes: "Axes", content: "ReportContent") -> bool:
         error, rows, xerr=Z95 * std, fmt="o", color=ACCENT, markersize=5, capsize=3, linewidth=1.3
     )
     axes.set_yticks(rows, [long_name(n, content.truth, content.estimate) for n in errors])
-    axes.set(ylim=(len(errors) - 0.4, -0.6), xlabel="estimate - truth (pm), bars ± 1.96 std")
+    unit = error_unit(content).name
+    label = f"estimate - truth{unit and f' ({unit})'}, bars ± 1.96 std"
+    axes.set(ylim=(len(errors) - 0.4, -0.6), xlabel=label)
     reach = 1.15 * float(np.max(np.abs(error) + Z95 * std)) or 1.0
     axes.set_xlim(-reach, reach)
     axes.grid(axis="x", color=RULE, linewidth=0.5)

@@ -22,12 +22,14 @@ from echolith.validation.drawing import (
     plain_ticks,
     style,
 )
-from echolith.validation.tables import PRINTED
+from echolith.validation.tables import Reading, readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+OWN_COLOUR = 4
+"""As many quantities have each a colour of their own."""
 COLOURS = (ACCENT, SECOND, GREEN, PINK, ORANGE, SKY, INK)
 
 
@@ -42,8 +44,8 @@ def dose_figure(series: xr.Dataset, *, groups: Mapping[str, str] | None = None) 
     series : xarray.Dataset
         As from `dose_series`.
     groups : mapping of str to str, optional
-        Quantity to the name of the group whose colour it has; by default quantities that share
-        their name up to the first underscore.
+        Quantity to the name of the group whose colour it has; by default each has its own, and
+        of more than four those one that share their name up to the first underscore.
 
     Returns
     -------
@@ -51,7 +53,9 @@ def dose_figure(series: xr.Dataset, *, groups: Mapping[str, str] | None = None) 
         On white; save it with `save_png`.
     """
     names = [str(name) for name in series["quantity"].values]
-    group = dict(groups) if groups is not None else shared_names(names)
+    few = len(names) <= OWN_COLOUR
+    group = dict(groups if groups is not None else {} if few else shared_names(names))
+    units = {unit: _unit(series, unit) for unit in series["unit"].values.tolist()}
     colours = dict(
         zip(dict.fromkeys(group.get(name, name) for name in names), _endless(), strict=False)
     )
@@ -61,10 +65,10 @@ def dose_figure(series: xr.Dataset, *, groups: Mapping[str, str] | None = None) 
         for axes, part in zip(np.ravel(figure.subplots(1, len(parts))), parts, strict=True):
             for place, name in enumerate(names):
                 one = series.sel(quantity=name)
-                _draw_quantity(
-                    axes, one, part, colours[group.get(name, name)], place - len(names) / 2
-                )
-            _label(axes, series, part, single=len(parts) > 1)
+                factor = units[str(one["unit"].values)].factor
+                colour = colours[group.get(name, name)]
+                _draw_quantity(axes, one, part, colour, factor, place - len(names) / 2)
+            _label(axes, series, part, units=units, single=len(parts) > 1)
         figure.legend(handles=_keys(colours), loc="outside lower center", ncols=8)
     return figure
 
@@ -88,9 +92,17 @@ def _endless() -> list[str]:
     return list(COLOURS) * 20
 
 
-def _draw_quantity(axes: "Axes", one: xr.Dataset, part: str, colour: str, place: float) -> None:
+def _unit(series: xr.Dataset, unit: str) -> Reading:
+    """Return the unit to draw a unit of the data in, by the size of its bounds and spreads."""
+    mine = series.isel(quantity=np.flatnonzero(series["unit"].values == unit))
+    sizes = np.concatenate([mine[name].values.ravel() for name in ("spread", "bound")])
+    return readable(unit, sizes[np.isfinite(sizes)].tolist())
+
+
+def _draw_quantity(
+    axes: "Axes", one: xr.Dataset, part: str, colour: str, factor: float, place: float
+) -> None:
     """Draw the points of one quantity, a little aside of the others, and the line of its bound."""
-    factor = PRINTED.get(str(one["unit"].values), ("", 1.0))[1]
     dose, spread = one["dose"].values, factor * one[f"{part}spread"].values
     axes.plot(dose, factor * one[f"{part}bound"].values, color=colour, linewidth=1.1, alpha=0.8)
     freedom = _freedom(one, part)
@@ -114,9 +126,11 @@ def _freedom(one: xr.Dataset, part: str) -> np.ndarray:
     return np.asarray(np.where(freedom > 0, freedom, np.nan))
 
 
-def _label(axes: "Axes", series: xr.Dataset, part: str, *, single: bool) -> None:
-    units = {PRINTED.get(str(u), (str(u), 1.0))[0] for u in series["unit"].values}
-    unit = f" ({units.pop()})" if len(units) == 1 and units != {"1"} else ""
+def _label(
+    axes: "Axes", series: xr.Dataset, part: str, *, units: Mapping[str, Reading], single: bool
+) -> None:
+    names = {unit.name for unit in units.values()}
+    unit = f" ({names.pop()})" if len(names) == 1 and names != {"1"} else ""
     dose = series["dose"].attrs.get("units", "1")
     axes.set(
         xscale="log",

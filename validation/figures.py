@@ -326,7 +326,8 @@ def hero_figure(content: "ReportContent") -> "Figure":
         for name, axes in drawn.items():
             if name == "errors":
                 draw_errors(axes, content)
-                axes.set_title("Distances between columns")
+                distances = "pair_name" in content.estimate
+                axes.set_title("Distances between columns" if distances else "Quantities")
                 continue
             _draw_named(axes, content, name)
             image = _image(content, name)

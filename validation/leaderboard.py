@@ -21,7 +21,7 @@ NUMBERS = ("bias", "spread", "rmse", "bound", "efficiency", "coverage95")
 
 
 def leaderboard(
-    solvers: Mapping[str, Solver],
+    solvers: Mapping[str, Solver | None],
     scenarios: Iterable[Scenario],
     *,
     seeds: Iterable[int] = range(20),
@@ -36,7 +36,7 @@ def leaderboard(
     Parameters
     ----------
     solvers : mapping
-        Name to callable.
+        Name to callable; None is the reference solver of each scenario.
     scenarios : iterable of Scenario
     seeds : iterable of int
         Of the noise; the first also of the specimen.
@@ -102,7 +102,7 @@ def _labels(scenarios: list[Scenario]) -> list[str]:
 def _run_all(
     name: str,
     scenario: Scenario,
-    solvers: Mapping[str, Solver],
+    solvers: Mapping[str, Solver | None],
     seeds: list[int],
     bound: bool,
     announce: Callable[[str], None],

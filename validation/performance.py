@@ -133,7 +133,7 @@ def _floor(name: str, truth: xr.Dataset | None) -> float:
     if truth is None:
         return SMALLEST
     if name not in truth or not np.issubdtype(truth[name].dtype, np.number):
-        return 1.0  # positions and distances: of the order of one ångström
+        return ROUNDING  # positions and distances: of the order of one ångström
     values = truth[name].values.astype(float)
     size = float(np.sqrt(np.nanmean(values**2))) if np.isfinite(values).any() else 0.0
     return max(ROUNDING * size, SMALLEST)

@@ -172,8 +172,8 @@ def _pictures(content: ReportContent) -> dict[str, Picture]:
         "errors": (
             distance_figures.distance_errors,
             "",
-            "Error of each distance with its 95 % interval",
-            "Mean of each distance: estimate minus truth; bars are ± 1.96 standard errors.",
+            "Error of each quantity with its 95 % interval",
+            "Estimate minus truth; bars are ± 1.96 standard errors.",
         ),
         "bound": (
             statistics_figures.spread_and_bound,
@@ -194,9 +194,9 @@ def _pictures(content: ReportContent) -> dict[str, Picture]:
             statistics_figures.value_errors,
             "Errors of single values",
             "Error of every single value with its 95 % interval",
-            "One point for each true value, over seeds the mean error of each; bars are ± 1.96 "
-            "reported standard errors of it. Off, in the second colour: the bar misses the truth. "
-            "Where nothing is biased and error bars are true, 5 % are.",
+            "One point for each true value, over seeds the mean error of each (a lone value: seed "
+            "by seed); bars are ± 1.96 reported standard errors. Off, in the second colour: the "
+            "bar misses the truth. Where nothing is biased and error bars are true, 5 % are.",
         ),
         "histograms": (
             distance_figures.histograms,

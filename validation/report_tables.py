@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from echolith.validation.distance_figures import Z95, known_errors, long_name
+from echolith.validation.distance_figures import Z95, error_unit, known_errors, long_name
 from echolith.validation.statistics_figures import kind_name
-from echolith.validation.tables import PRINTED
+from echolith.validation.tables import Reading, readable, readings
 
 if TYPE_CHECKING:
     from echolith.validation.report import ReportContent
@@ -17,32 +17,38 @@ Rows = list[dict[str, Any]]
 MINUS = "−"
 
 
-def printed(value: float | None, unit: str, digits: int = 2, *, sign: bool = False) -> str:
+NUMBER = Reading("", 1.0)
+"""A plain number: no unit."""
+
+
+def printed(
+    value: float | None, unit: Reading = NUMBER, digits: int = 2, *, sign: bool = False
+) -> str:
     """Print a number in the unit people read; a dash where there is none."""
     if value is None:
         return "–"
-    _, factor = PRINTED.get(unit, (unit, 1.0))
-    return f"{value * factor:{'+' if sign else ''}.{digits}f}".replace("-", MINUS)
+    return f"{value * unit.factor:{'+' if sign else ''}.{digits}f}".replace("-", MINUS)
 
 
-def unit_name(unit: str) -> str:
-    """Return the unit people read; nothing for a plain number."""
-    return "" if unit == "1" else PRINTED.get(unit, (unit, 1.0))[0]
-
-
-def decimals(unit: str, sizes: Iterable[float | None], *, least: int = 2) -> int:
+def decimals(unit: Reading, sizes: Iterable[float | None], *, least: int = 2) -> int:
     """Return how many decimals show two digits of the smallest of some standard deviations."""
-    _, factor = PRINTED.get(unit, (unit, 1.0))
-    known = [abs(size) * factor for size in sizes if size]
+    known = [abs(size) * unit.factor for size in sizes if size]
     if not known:
         return least
     return int(np.clip(1 - np.floor(np.log10(min(known))), least, 9))
 
 
-def _interval(ends: list[float] | None, unit: str, digits: int, *, sign: bool = False) -> str:
+def _interval(
+    ends: list[float] | None, unit: Reading = NUMBER, digits: int = 2, *, sign: bool = False
+) -> str:
     if not ends:
         return "–"
     return " to ".join(printed(end, unit, digits, sign=sign) for end in ends)
+
+
+def _unit(unit: str, content: "ReportContent") -> Reading:
+    """Return the unit to print a unit of the data in; no name for a plain number."""
+    return NUMBER if unit == "1" else readings(content.summary).get(unit) or readable(unit)
 
 
 def quantity_rows(content: "ReportContent") -> Rows:
@@ -52,17 +58,18 @@ def quantity_rows(content: "ReportContent") -> Rows:
         both = q["truth"] is not None and q["estimate"] is not None
         error = q["estimate"] - q["truth"] if both else None
         ratio = error / q["std"] if error is not None and q["std"] else None
-        digits = decimals(q["unit"], [q["std"] or error])
+        unit = _unit(q["unit"], content)
+        digits = decimals(unit, [q["std"] or error])
         rows.append(
             {
                 "name": name,
                 "printed": long_name(name, content.truth, content.estimate),
-                "truth": printed(q["truth"], q["unit"], digits),
-                "estimate": printed(q["estimate"], q["unit"], digits),
-                "std": printed(q["std"], q["unit"], digits),
-                "error": printed(error, q["unit"], digits, sign=True),
-                "ratio": printed(ratio, "1", 1, sign=True),
-                "unit": unit_name(q["unit"]),
+                "truth": printed(q["truth"], unit, digits),
+                "estimate": printed(q["estimate"], unit, digits),
+                "std": printed(q["std"], unit, digits),
+                "error": printed(error, unit, digits, sign=True),
+                "ratio": printed(ratio, digits=1, sign=True),
+                "unit": unit.name,
             }
         )
     return rows
@@ -79,11 +86,11 @@ def statistics_rows(content: "ReportContent", *, single: bool = False) -> Rows:
     for name, s in statistics.items():
         if single and s.get("single_spread") is None:
             continue
-        unit = s["unit"]
+        unit = _unit(s["unit"], content)
         sizes = [
             other.get(f"{part}{size}")
             for other in statistics.values()
-            if other["unit"] == unit
+            if other["unit"] == s["unit"]
             for size in ("spread", "bound")
         ]
         digits = decimals(unit, sizes, least=3)
@@ -96,11 +103,11 @@ def statistics_rows(content: "ReportContent", *, single: bool = False) -> Rows:
                 **lengths,
                 "printed": long_name(name, content.truth, content.estimate),
                 "interval": _interval(s.get("bias_ci95"), unit, digits, sign=True),
-                "efficiency": printed(s.get(f"{part}efficiency"), "1"),
-                "efficiency_interval": _interval(s.get(f"{part}efficiency_ci95"), "1", 2),
-                "coverage": printed(s.get("coverage95"), "1"),
+                "efficiency": printed(s.get(f"{part}efficiency")),
+                "efficiency_interval": _interval(s.get(f"{part}efficiency_ci95")),
+                "coverage": printed(s.get("coverage95")),
                 "count": s.get("singles"),
-                "unit": unit_name(unit),
+                "unit": unit.name,
             }
         )
     return rows
@@ -111,20 +118,17 @@ def calibration_rows(content: "ReportContent") -> Rows:
     rows = []
     for name, entry in content.summary.get("calibration", {}).items():
         low, high = entry["coverage95_ci95"]
+        unit, rms = _unit(entry["unit"], content), entry["rms_error"]
         rows.append(
             {
                 "printed": kind_name(name, content),
                 "count": entry["count"],
-                "rms": printed(
-                    entry["rms_error"],
-                    entry["unit"],
-                    decimals(entry["unit"], [entry["rms_error"]], least=3),
-                ),
-                "unit": unit_name(entry["unit"]),
-                "variance": printed(entry["pull_variance"], "1"),
-                "within68": printed(entry["coverage68"], "1", 3),
-                "within95": printed(entry["coverage95"], "1", 3),
-                "interval": _interval([low, high], "1", 3),
+                "rms": printed(rms, unit, decimals(unit, [rms], least=3)),
+                "unit": unit.name,
+                "variance": printed(entry["pull_variance"]),
+                "within68": printed(entry["coverage68"], digits=3),
+                "within95": printed(entry["coverage95"], digits=3),
+                "interval": _interval([low, high], digits=3),
                 "off": not low <= 0.95 <= high,
             }
         )
@@ -139,7 +143,11 @@ def _scores(content: "ReportContent") -> dict[str, dict[str, Any]]:
 def score_rows(content: "ReportContent") -> Rows:
     """Return every score, over seeds the mean."""
     return [
-        {"name": name, "value": printed(s["value"], "1", 3), "unit": unit_name(s["unit"])}
+        {
+            "name": name,
+            "value": printed(s["value"], digits=3),
+            "unit": "" if s["unit"] == "1" else s["unit"],
+        }
         for name, s in _scores(content).items()
     ]
 
@@ -157,7 +165,8 @@ def tiles(content: "ReportContent") -> Rows:
     if errors:
         worst = max(errors, key=lambda name: abs(errors[name][0]))
         name = long_name(worst, content.truth, content.estimate)
-        shown.append({"value": f"{abs(errors[worst][0]):.2f} pm", "what": f"largest error, {name}"})
+        value = f"{abs(errors[worst][0]):.2f} {error_unit(content).name}"
+        shown.append({"value": value, "what": f"largest error, {name}"})
         known = [(error, std) for error, std in errors.values() if std > 0]
         inside = sum(abs(error) <= Z95 * std for error, std in known)
         if known:

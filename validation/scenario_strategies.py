@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from enum import Enum
-from functools import reduce
 from types import NoneType
 from typing import Any, get_args, get_origin
 
@@ -159,11 +158,19 @@ def _of_type(kind: Any, default: Any, limits: tuple[float, float]) -> st.SearchS
 
 def _limits(metadata: Any) -> tuple[float, float]:
     """Return the lowest and highest value a field takes, both outermost ones open."""
-    low = [float(m.ge) for m in metadata if isinstance(m, Ge)]
-    low += [np.nextafter(float(m.gt), np.inf) for m in metadata if isinstance(m, Gt)]
-    high = [float(m.le) for m in metadata if isinstance(m, Le)]
-    high += [np.nextafter(float(m.lt), -np.inf) for m in metadata if isinstance(m, Lt)]
-    return reduce(max, low, -np.inf), reduce(min, high, np.inf)
+    number: Any
+    low, high = [], []
+    for limit in metadata:
+        match limit:
+            case Ge(ge=number):
+                low.append(float(number))
+            case Gt(gt=number):
+                low.append(float(np.nextafter(float(number), np.inf)))
+            case Le(le=number):
+                high.append(float(number))
+            case Lt(lt=number):
+                high.append(float(np.nextafter(float(number), -np.inf)))
+    return max(low, default=-np.inf), min(high, default=np.inf)
 
 
 def _number(

@@ -36,6 +36,8 @@ RUNNER = Path(__file__).resolve().with_name("solver_runner.py")
 POLL = 0.05
 """Seconds between two looks at a running solver."""
 GIGABYTE = 1e9
+LONGEST = 2000
+"""Characters of a solver's own message that are passed on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,21 +203,14 @@ class SolverProcess:
         if told.exists():
             return self._told(json.loads(told.read_text(encoding="utf-8")), log)
         after = " after it had returned its estimate" if (folder / "estimate").exists() else ""
-        if code < 0:
-            name = signal.Signals(-code).name
-            how = f"was killed by signal {name} ({signal.strsignal(-code)})"
-            if name == "SIGKILL":
-                how += ", perhaps by the system for want of memory"
-        else:
-            how = f"ended its process with exit code {code}"
         return SolverFailure(
-            f"the solver '{self.target}' {how}{after}{log.quoted()}",
+            f"the solver '{self.target}' {_ending(code)}{after}{log.quoted()}",
             kind=SolverFailureKind.CRASH,
             log=log.tail(),
         )
 
     def _told(self, failure: dict[str, Any], log: SolverLog) -> SolverFailure:
-        message, stage = " ".join(failure["message"].split()), failure["stage"]
+        message, stage = " ".join(failure["message"].split())[:LONGEST], failure["stage"]
         raised = f"{failure['type']}: {message} {failure['frames']}".rstrip(": ")
         kind = SolverFailureKind.MEMORY if failure["memory"] else SolverFailureKind.EXCEPTION
         what = {
@@ -244,6 +239,16 @@ class SolverProcess:
                 f"the solver '{self.target}' returned variables that do not fit together: {error}",
                 kind=SolverFailureKind.INVALID,
             ) from error
+
+
+def _ending(code: int) -> str:
+    """Say how a process ended, by its return code as `subprocess` has it."""
+    if code >= 0:
+        return f"ended its process with exit code {code}"
+    names = {one.value: one.name for one in signal.Signals}
+    described = f"{names.get(-code, -code)} ({signal.strsignal(-code)})"
+    want = ", perhaps by the system for want of memory" if "SIGKILL" in described else ""
+    return f"was killed by signal {described}{want}"
 
 
 def interpreter(python: Path) -> Path:

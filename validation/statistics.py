@@ -39,7 +39,7 @@ def moments(error: Array) -> dict[str, Any]:
     if n == 1:
         return {"bias": bias, "bias_ci95": None, "spread": None, "rmse": abs(bias)}
     spread = float(error.std(ddof=1))
-    half = float(stats.t.ppf(0.975, n - 1)) * spread / np.sqrt(n)
+    half = float(stats.t.ppf(0.975, n - 1) * spread / np.sqrt(n))
     return {
         "bias": bias,
         "bias_ci95": [bias - half, bias + half],
@@ -64,7 +64,7 @@ def efficiency(spread: float | None, bound: float | None, freedom: int) -> dict[
         return {"efficiency": None, "efficiency_ci95": None}
     value = (bound / spread) ** 2
     low, high = stats.chi2.ppf([0.025, 0.975], freedom) / freedom
-    return {"efficiency": value, "efficiency_ci95": [value * low, value * high]}
+    return {"efficiency": value, "efficiency_ci95": [value * float(low), value * float(high)]}
 
 
 def calibration(error: Array, std: Array) -> dict[str, Any]:

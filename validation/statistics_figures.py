@@ -22,7 +22,7 @@ from echolith.validation.drawing import (
     style,
 )
 from echolith.validation.statistics import Residuals
-from echolith.validation.tables import PRINTED
+from echolith.validation.tables import Reading, readable, readings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,18 +101,25 @@ def value_errors(content: "ReportContent") -> "Figure | None":
     kinds = {kind: rows for kind, rows in kinds.items() if len(rows)}
     if not kinds:
         return None
-    units = {kind: _kinds(content)[kind].unit for kind in kinds}
+    units = {kind: _unit(_kinds(content)[kind], content) for kind in kinds}
+    names = {unit.name for unit in units.values()}
     with style():
         figure, panels = small_multiples(len(kinds), height=2.0)
         for axes, (kind, rows) in zip(panels, kinds.items(), strict=True):
-            unit, factor = PRINTED.get(units[kind], (units[kind], 1.0))
-            alike = [factor * kinds[other] for other in kinds if units[other] == units[kind]]
-            remark = _draw_errors(axes, factor * rows, reach=_reach(alike))
-            name = kind_name(kind, content)
-            _titles(axes, name if unit in ("pm", "1") else f"{name} ({unit})", remark)
-        common = "pm" if set(units.values()) == {"Å"} else ""
-        figure.supylabel(f"estimate - truth{common and f' ({common})'}", fontsize=9)
+            unit = units[kind]
+            alike = [unit.factor * kinds[other] for other in kinds if units[other] == unit]
+            remark = _draw_errors(axes, unit.factor * rows, reach=_reach(alike))
+            own = f" ({unit.name})" if len(names) > 1 and unit.name != "1" else ""
+            _titles(axes, kind_name(kind, content) + own, remark)
+        common = f" ({names.pop()})" if len(names) == 1 and names != {"1"} else ""
+        figure.supylabel(f"estimate - truth{common}", fontsize=9)
     return figure
+
+
+def _unit(residuals: Residuals, content: "ReportContent") -> Reading:
+    """Return the unit to draw errors in: that of the tables, where they have it."""
+    known = readings(content.summary).get(residuals.unit)
+    return known or readable(residuals.unit, np.abs(residuals.error[:1000]).tolist())
 
 
 def _by_value(residuals: Residuals) -> Array:

@@ -1,9 +1,44 @@
 """Plain-text tables for people at a terminal."""
 
-from typing import Any
+from collections.abc import Iterable, Mapping
+from statistics import median
+from typing import Any, NamedTuple
 
 PRINTED = {"Å": ("pm", 100.0)}
-"""Unit of the data to the unit people read, and the factor."""
+"""Unit of the data to the unit people read small numbers in, and the factor."""
+
+
+class Reading(NamedTuple):
+    """The unit people read, and the factor from that of the data."""
+
+    name: str
+    factor: float
+
+
+def readable(unit: str, sizes: Iterable[float | None] = ()) -> Reading:
+    """Return the unit to print numbers in whose errors are of the given sizes.
+
+    Examples
+    --------
+    >>> readable("Å", [0.002, 0.003]).name, readable("Å", [25.0]).name, readable("rad").name
+    ('pm', 'Å', 'rad')
+    """
+    known = [abs(size) for size in sizes if size]
+    if unit not in PRINTED or (known and median(known) >= 1):
+        return Reading(unit, 1.0)
+    return Reading(*PRINTED[unit])
+
+
+def readings(summary: Mapping[str, Any]) -> dict[str, Reading]:
+    """Return the unit to print each unit of a summary in, by the size of its errors."""
+    sizes: dict[str, list[float | None]] = {}
+    for q in summary.get("quantities", {}).values():
+        both = q["truth"] is not None and q["estimate"] is not None
+        error = q["estimate"] - q["truth"] if both else None
+        sizes.setdefault(q["unit"], []).append(q.get("std") or error)
+    for entry in summary.get("statistics", {}).values():
+        sizes.setdefault(entry["unit"], []).append(entry.get("spread"))
+    return {unit: readable(unit, found) for unit, found in sizes.items()}
 
 
 def summary_table(summary: dict[str, Any]) -> str:
@@ -15,9 +50,10 @@ def summary_table(summary: dict[str, Any]) -> str:
         The object ``echolith run --json`` prints.
     """
     lines = [f"{summary['scenario']}, seed {summary['seed']}", ""]
-    lines += _quantities(summary["quantities"])
+    units = readings(summary)
+    lines += _quantities(summary["quantities"], units)
     if summary.get("statistics"):
-        lines += ["", *_statistics(summary["statistics"])]
+        lines += ["", *_statistics(summary["statistics"], units)]
     scores = summary.get("score_means") or summary["scores"]
     if scores:
         lines += ["", "score" + " " * 23 + "value"]
@@ -28,7 +64,7 @@ def summary_table(summary: dict[str, Any]) -> str:
         lines += ["", "what it looks like"]
         lines += [f"* {finding['words']}" for finding in summary["diagnosis"]]
     if summary.get("calibration"):
-        lines += ["", *_calibration(summary["calibration"])]
+        lines += ["", *_calibration(summary["calibration"], units)]
     for seed, why in summary.get("failures", {}).items():
         lines.append(f"seed {seed} failed: {why}")
     times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in summary["timings"].items())
@@ -36,10 +72,10 @@ def summary_table(summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _quantities(quantities: dict[str, dict[str, Any]]) -> list[str]:
+def _quantities(quantities: dict[str, dict[str, Any]], units: Mapping[str, Reading]) -> list[str]:
     lines = [f"{'quantity':<12} {'truth':>9} {'estimate':>9} {'std':>8} {'error':>8}  unit"]
     for name, q in quantities.items():
-        unit, factor = PRINTED.get(q["unit"], (q["unit"], 1.0))
+        unit, factor = units.get(q["unit"]) or readable(q["unit"])
         both = q["truth"] is not None and q["estimate"] is not None
         error = q["estimate"] - q["truth"] if both else None
         cells = [
@@ -52,12 +88,12 @@ def _quantities(quantities: dict[str, dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _statistics(statistics: dict[str, dict[str, Any]]) -> list[str]:
+def _statistics(statistics: dict[str, dict[str, Any]], units: Mapping[str, Reading]) -> list[str]:
     names = ("bias", "spread", "bound", "rmse", "single_bias", "single_spread", "single_bound")
     heads = " ".join(f"{n.replace('_', ' '):>13}" for n in names)
     lines = [f"{'statistics':<12} {heads}  unit  efficiency (single)  coverage95"]
     for name, entry in statistics.items():
-        unit, factor = PRINTED.get(entry["unit"], (entry["unit"], 1.0))
+        unit, factor = units.get(entry["unit"]) or readable(entry["unit"])
         cells = " ".join(_number(_scaled(entry.get(n), factor), "13.3f") for n in names)
         shares = [entry.get(n) for n in ("efficiency", "single_efficiency", "coverage95")]
         mean, single, coverage = (_number(share, "5.2f").strip() for share in shares)
@@ -65,13 +101,13 @@ def _statistics(statistics: dict[str, dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _calibration(calibration: dict[str, dict[str, Any]]) -> list[str]:
+def _calibration(calibration: dict[str, dict[str, Any]], units: Mapping[str, Reading]) -> list[str]:
     lines = [
         f"{'error bars':<12} {'values':>7} {'rms error':>10} {'pull variance':>14} "
         f"{'within 68 %':>12} {'within 95 %':>12}"
     ]
     for name, entry in calibration.items():
-        unit, factor = PRINTED.get(entry["unit"], (entry["unit"], 1.0))
+        unit, factor = units.get(entry["unit"]) or readable(entry["unit"])
         lines.append(
             f"{name:<12} {entry['count']:>7} {entry['rms_error'] * factor:>7.3f} {unit:<2} "
             f"{entry['pull_variance']:>14.2f} {entry['coverage68']:>12.3f} "
@@ -94,7 +130,7 @@ def bound_table(content: dict[str, Any]) -> str:
     for name, entry in bounds.items():
         if name.endswith("_single"):
             continue
-        unit, factor = PRINTED.get(entry["unit"], (entry["unit"], 1.0))
+        unit, factor = readable(entry["unit"], [entry["value"]])
         single = bounds.get(f"{name}_single", {}).get("value")
         cells = [_number(_scaled(value, factor), "9.4f") for value in (entry["value"], single)]
         lines.append(f"{name:<18} {' '.join(cells)}  {unit}")

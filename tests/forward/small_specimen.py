@@ -45,3 +45,19 @@ def acquisition(**changes: Any) -> StemAcquisition:
         "dose": 1e4,
     }
     return StemAcquisition(**(settings | changes))
+
+
+def crystal(*, side: float = SIDE / 2) -> Atoms:
+    """Five atoms without symmetry in a square cell; the box of `acquisition` holds four cells."""
+    return Atoms(
+        "MnOLiOMn",
+        scaled_positions=[
+            [0.11, 0.23, 0.10],
+            [0.52, 0.08, 0.25],
+            [0.83, 0.41, 0.45],
+            [0.37, 0.66, 0.70],
+            [0.71, 0.85, 0.95],
+        ],
+        cell=[side, side, 6],
+        pbc=[True, True, False],
+    )

@@ -92,7 +92,8 @@ def raises(measurement: Any) -> Any:
 
 def hangs(measurement: Any) -> Any:
     print("still going", flush=True)
-    child = subprocess.Popen([sys.executable, "-c", SLEEP])
+    # Out of reach of a signal to the group.
+    child = subprocess.Popen([sys.executable, "-c", SLEEP], start_new_session=True)
     note(measurement, f"{os.getpid()} {child.pid}")
     time.sleep(600)
 

@@ -257,7 +257,7 @@ def made_up(names: list[str], *, single: bool = True) -> xr.Dataset:
     return xr.Dataset(variables, coords=coords)
 
 
-def test_the_figure_shows_spread_and_bound_in_pm_a_colour_a_group() -> None:
+def test_the_figure_shows_spread_and_bound_in_pm_a_colour_a_quantity() -> None:
     names = ["m_m", "m_m_li", "o_o_m"]
     series = made_up(names)
     figure = dose_figure(series)
@@ -270,9 +270,15 @@ def test_the_figure_shows_spread_and_bound_in_pm_a_colour_a_group() -> None:
             bound = 100 * series[f"{part}bound"].sel(quantity=name).values
             assert np.asarray(line.get_ydata()) == pytest.approx(bound)
             assert np.asarray(points[0].get_ydata()) == pytest.approx(2 * bound)
-            expected = COLOURS[0] if name.startswith("m") else COLOURS[1]
-            assert to_hex(line.get_color()) == expected
+            assert to_hex(line.get_color()) == COLOURS[names.index(name)]
     assert len(dose_figure(made_up(names, single=False)).axes) == 1
+
+
+def test_many_quantities_share_the_colours_of_their_names() -> None:
+    names = ["m_m", "m_m_li", "m_m_olio", "o_o_m", "o_o_li"]
+    lines = [line for line in dose_figure(made_up(names)).axes[0].lines if len(line.get_xdata())]  # type: ignore[arg-type]
+    colours = [to_hex(line.get_color()) for line in lines if line.get_linestyle() == "-"]
+    assert colours == [COLOURS[0]] * 3 + [COLOURS[1]] * 2
 
 
 def test_groups_can_be_given() -> None:

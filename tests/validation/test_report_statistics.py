@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from echolith.validation.distance_figures import known_errors
 from echolith.validation.figures import hero_figure
 from echolith.validation.report import ReportContent, render_report
-from echolith.validation.report_tables import decimals, printed
+from echolith.validation.report_tables import decimals, printed, tiles
 from echolith.validation.statistics import Residuals, calibration, efficiency
 from echolith.validation.statistics_figures import (
     PULLS,
@@ -22,6 +23,7 @@ from echolith.validation.statistics_figures import (
     spread_and_bound,
     value_errors,
 )
+from echolith.validation.tables import Reading
 from tests.validation.report_content import report_content
 
 CASES, VALUES = 12, 20
@@ -228,9 +230,38 @@ def test_the_panels_of_the_picture_are_equally_high() -> None:
         assert (box.y0, box.y1) == pytest.approx((boxes[0].y0, boxes[0].y1), abs=1e-6)
 
 
-@given(st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=5), st.sampled_from(["1", "Å", "°"]))
-def test_the_smallest_spread_shows_two_digits(sizes: Sequence[float], unit: str) -> None:
+@given(st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=5), st.sampled_from([1.0, 100.0]))
+def test_the_smallest_spread_shows_two_digits(sizes: Sequence[float], factor: float) -> None:
+    unit = Reading("pm", factor)
     digits = decimals(unit, sizes, least=0)
     text = printed(min(sizes), unit, digits)
     assert len(text.replace(".", "").lstrip("0")) >= 2
     assert digits <= 9
+
+
+@pytest.mark.parametrize(("size", "unit", "shown"), [(0.02, "pm", "2.0"), (20.0, "Å", "20.0")])
+def test_large_lengths_stay_in_angstrom(size: float, unit: str, shown: str) -> None:
+    """Errors below 1 Å are read in pm, larger ones in Å: in every table and figure alike."""
+    q = {"truth": 3000.0, "estimate": 3000.0 + size, "std": size, "unit": "Å"}
+    page = content(quantities={"front": q}, calibration={})
+    (row,) = cells(render_report(page), "Quantities")
+    assert row[-1] == unit
+    assert float(row[3]) == float(shown)
+    (error,) = known_errors(page).values()
+    assert error == pytest.approx((float(shown), float(shown)))
+    assert tiles(page)[0]["value"] == f"{float(shown):.2f} {unit}"
+    one = Residuals(key=np.zeros(1, int), error=np.array([size]), std=np.array([size]), unit="Å")
+    figure = value_errors(replace(page, residuals={"front": one}))
+    assert figure is not None
+    assert figure.get_supylabel() == f"estimate - truth ({unit})"
+    assert points(figure)[0, 1] == pytest.approx(float(shown))
+
+
+def test_scores_are_printed_as_they_are() -> None:
+    page = render_report(content(scores={"front_error": {"value": 16.676, "unit": "Å"}}))
+    assert "<span>16.676 Å</span>" in page
+
+
+def test_counts_without_a_detector_have_no_diffraction_pattern() -> None:
+    line = xr.Dataset({"counts": ("x", np.arange(5))})
+    assert "Diffraction" not in render_report(replace(content(), measurement=line))
