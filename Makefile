@@ -10,7 +10,7 @@ demo: $(STAMP)
 	$(BIN)/echolith demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

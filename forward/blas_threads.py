@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from threading import Lock
 from typing import Any
 
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import ThreadpoolController
 
 _LOCK = Lock()
 _INSIDE: list[Any] = []
@@ -17,7 +18,7 @@ process, so it lasts until the last caller leaves."""
 def one_blas_thread() -> Iterator[None]:
     """Limit BLAS to one thread while any caller, of any thread, is inside."""
     with _LOCK:
-        _INSIDE.append(_INSIDE[0] if _INSIDE else threadpool_limits(limits=1, user_api="blas"))
+        _INSIDE.append(_INSIDE[0] if _INSIDE else _libraries().limit(limits=1, user_api="blas"))
     try:
         yield
     finally:
@@ -25,3 +26,8 @@ def one_blas_thread() -> Iterator[None]:
             limits = _INSIDE.pop()
             if not _INSIDE:
                 limits.restore_original_limits()
+
+
+@lru_cache(maxsize=1)
+def _libraries() -> Any:
+    return ThreadpoolController()  # it looks through all loaded libraries, which takes milliseconds

@@ -44,25 +44,26 @@ def check_formula(path: Path, text: str, atoms: Atoms) -> None:
     stated = _stated_formula(text)
     if not stated:
         return
-    by_occupancy = _without_hydrogen(cell_content(atoms))
-    symbols = list(atoms.symbols)
-    # ASE itself writes the formula of the most frequent elements.
-    by_symbol = _without_hydrogen({s: float(symbols.count(s)) for s in set(symbols)})
+    integers = all(number.is_integer() for number in stated.values())
+    readings = [_without_hydrogen(cell_content(atoms))]
+    if integers:
+        # ASE itself writes the formula of the most frequent elements.
+        symbols = list(atoms.symbols)
+        readings.append(_without_hydrogen({s: float(symbols.count(s)) for s in set(symbols)}))
     units = int(match[1]) if (match := _UNITS.search(text)) else 1
     expected = units * sum(stated.values())
-    found = max(sum(by_occupancy.values()), sum(by_symbol.values()))
+    found = max(sum(content.values()) for content in readings)
     if found < expected - 0.5:
         raise BadInputError(
             f"{path} is truncated: its formula {_shown(stated)} (Z = {units}) asks for "
             f"{expected:g} atoms in the cell and its sites hold {found:g}; export it again, or "
             "correct _chemical_formula_sum if sites were left out on purpose"
         )
-    whole = not is_fractional(atoms) and all(n.is_integer() for n in stated.values())
-    allowed = 1e-6 if whole else ROUNDING
-    if min(_difference(stated, by_occupancy), _difference(stated, by_symbol)) > allowed:
+    allowed = ROUNDING if is_fractional(atoms) or not integers else 1e-6
+    if min(_difference(stated, content) for content in readings) > allowed:
         warnings.warn(
             f"{path} states the formula {_shown(stated)} but its sites hold "
-            f"{_shown(by_occupancy)}; it may be truncated, or its formula rounded",
+            f"{_shown(readings[0])}; it may be truncated, or its formula rounded",
             BadInputWarning,
             stacklevel=4,
         )

@@ -268,13 +268,15 @@ def plain_ticks(axis: "Axis", places: Iterable[float] | None = None) -> None:
     low, high = sorted(axis.get_view_interval())
     if places is None:
         decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-        digits = (
-            (1, 1.5, 2, 3, 5, 7) if high / low < 30 else (1, 2, 5) if high / low < 1e3 else (1,)
-        )
+        digits: tuple[float, ...] = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
+        for most, coarser in ((3, (1, 1.5, 2, 3, 5, 7)), (30, (1, 2, 5)), (1000, (1,))):
+            digits = coarser if high / low > most else digits
         places = [m * 10.0**p for p in decades for m in digits if low <= m * 10.0**p <= high]
     axis.set_major_locator(FixedLocator(list(places)))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:,.6g}".replace(",", " ")))
+    axis.set_major_formatter(
+        FuncFormatter(lambda value, _place: f"{value:,.10g}".replace(",", " "))
+    )
 
 
 def outline(width: float = 1.8, colour: str = "black") -> Any:

@@ -158,18 +158,12 @@ def _of_type(kind: Any, default: Any, limits: tuple[float, float]) -> st.SearchS
 
 def _limits(metadata: Any) -> tuple[float, float]:
     """Return the lowest and highest value a field takes, both outermost ones open."""
-    number: Any
-    low, high = [], []
-    for limit in metadata:
-        match limit:
-            case Ge(ge=number):
-                low.append(float(number))
-            case Gt(gt=number):
-                low.append(float(np.nextafter(float(number), np.inf)))
-            case Le(le=number):
-                high.append(float(number))
-            case Lt(lt=number):
-                high.append(float(np.nextafter(float(number), -np.inf)))
+    reached: list[Any] = [m.ge for m in metadata if isinstance(m, Ge)]
+    above: list[Any] = [m.gt for m in metadata if isinstance(m, Gt)]
+    most: list[Any] = [m.le for m in metadata if isinstance(m, Le)]
+    below: list[Any] = [m.lt for m in metadata if isinstance(m, Lt)]
+    low = [float(x) for x in reached] + [float(np.nextafter(x, np.inf)) for x in above]
+    high = [float(x) for x in most] + [float(np.nextafter(x, -np.inf)) for x in below]
     return max(low, default=-np.inf), min(high, default=np.inf)
 
 

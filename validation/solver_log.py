@@ -1,14 +1,14 @@
-"""What a solver prints, kept apart from our own output and never larger than a limit."""
+"""What a solver prints: read as it comes, kept apart from our own output, and only its end."""
 
-import contextlib
 import os
-from dataclasses import dataclass
+import threading
 from pathlib import Path
+from typing import IO
 
-LARGEST = 1 << 24
-"""Bytes from which a running solver's log is cut to its end."""
 TAIL = 8000
 """Bytes of the end that are kept."""
+PATIENCE = 2.0
+"""Seconds to wait for the end of the output once the solver's processes are gone."""
 QUOTED_LINES = 6
 QUOTED = 600
 """Lines and characters of the end that go into a message."""
@@ -20,21 +20,28 @@ NOT_QUOTED = (
 """What Python adds to a crash besides the lines of the solver: threads, modules, our own files."""
 
 
-@dataclass(frozen=True, kw_only=False)
 class SolverLog:
-    """The file that a solver's output goes to, opened for appending."""
+    """The end of an output, read in a thread until its last writer closes it."""
 
-    path: Path
+    def __init__(self, output: IO[bytes]) -> None:
+        self._end = b""
+        self._output = output
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        while piece := os.read(self._output.fileno(), 1 << 16):
+            self._end = (self._end + piece)[-TAIL:]
+
+    def close(self) -> None:
+        """Read what is left; call when the writers are gone."""
+        self._thread.join(PATIENCE)
+        if not self._thread.is_alive():
+            self._output.close()
 
     def tail(self) -> str:
         """Return the end of the output."""
-        try:
-            with self.path.open("rb") as file:
-                file.seek(0, os.SEEK_END)
-                file.seek(max(0, file.tell() - TAIL))
-                return file.read().decode(errors="replace")
-        except OSError:
-            return ""
+        return self._end.decode(errors="replace")
 
     def quoted(self) -> str:
         """Return the last lines as they go into a message of one paragraph."""
@@ -44,12 +51,3 @@ class SolverLog:
         if not text:
             return "; it printed nothing"
         return f"; its last output: {text if len(text) <= QUOTED else '…' + text[-QUOTED:]}"
-
-    def shorten(self) -> None:
-        """Cut a log that grows without end; the writer goes on at the new end."""
-        with contextlib.suppress(OSError):
-            if self.path.stat().st_size > LARGEST:
-                kept = self.tail()
-                os.truncate(self.path, 0)
-                with self.path.open("ab") as file:
-                    file.write(kept.encode())

@@ -148,25 +148,32 @@ class SolverProcess:
             return (folder / "digest.txt").read_text(encoding="utf-8")
 
     def _run(self, folder: Path) -> None:
-        log = SolverLog(folder / "log.txt")
-        command = [str(interpreter(self.python)), str(RUNNER), str(folder), self.target]
         start = time.monotonic()
-        with log.path.open("ab") as output:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=self._environment(),
-                start_new_session=True,
-            )
+        process = subprocess.Popen(
+            [str(interpreter(self.python)), str(RUNNER), str(folder), self.target],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=self._environment(),
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        log = SolverLog(process.stdout)
         try:
-            code = self._wait(process, log, deadline=start + self.time_limit)
+            exceeded = self._wait(process, deadline=start + self.time_limit)
         finally:
             end_process(process)
+            log.close()
+        if exceeded is not None:
+            kind, how = exceeded
+            raise SolverFailure(
+                f"the solver '{self.target}' {how} and was stopped{log.quoted()}",
+                kind=kind,
+                log=log.tail(),
+            )
         answer = "estimate" if (folder / "measurement").exists() else "digest.txt"
-        if code or not (folder / answer).exists():
-            raise self._failure(code, folder, log)
+        if process.returncode or not (folder / answer).exists():
+            raise self._failure(process.returncode, folder, log)
 
     def _environment(self) -> dict[str, str]:
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
@@ -175,27 +182,24 @@ class SolverProcess:
                 environment.pop(name, None)
         return environment
 
-    def _wait(self, process: "subprocess.Popen[bytes]", log: SolverLog, deadline: float) -> int:
+    def _wait(
+        self, process: "subprocess.Popen[bytes]", *, deadline: float
+    ) -> tuple[SolverFailureKind, str] | None:
+        """Wait for the end of a process; say which limit it has exceeded, if any."""
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                return process.wait(timeout=POLL)
-            log.shorten()
+                process.wait(timeout=POLL)
+                return None
             if time.monotonic() > deadline:
-                raise SolverFailure(
-                    f"the solver '{self.target}' did not finish within its time limit of "
-                    f"{self.time_limit:g} s and was stopped{log.quoted()}",
-                    kind=SolverFailureKind.TIME,
-                    log=log.tail(),
-                )
+                how = f"did not finish within its time limit of {self.time_limit:g} s"
+                return SolverFailureKind.TIME, how
             used = 0 if self.memory_limit is None else resident_memory(process.pid)
             if self.memory_limit is not None and used > self.memory_limit:
-                raise SolverFailure(
-                    f"the solver '{self.target}' used {used / GIGABYTE:.3g} GB of memory, more "
-                    f"than its limit of {self.memory_limit / GIGABYTE:.3g} GB, and was "
-                    f"stopped{log.quoted()}",
-                    kind=SolverFailureKind.MEMORY,
-                    log=log.tail(),
+                how = (
+                    f"used {used / GIGABYTE:.3g} GB of memory, more than its limit of "
+                    f"{self.memory_limit / GIGABYTE:.3g} GB,"
                 )
+                return SolverFailureKind.MEMORY, how
 
     def _failure(self, code: int, folder: Path, log: SolverLog) -> SolverFailure:
         """Say why a process ended without an estimate."""

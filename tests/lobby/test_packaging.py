@@ -25,7 +25,12 @@ MAY_IMPORT = {
     "validation": {"echolith", *ROOMS},
 }
 # The command line may import every room; the front door loads names from rooms when first used.
-FREE = {"echolith/cli.py", "echolith/cli_compare.py", "echolith/cli_session.py", "echolith/__init__.py"}
+FREE = {
+    "echolith/cli.py",
+    "echolith/cli_compare.py",
+    "echolith/cli_session.py",
+    "echolith/__init__.py",
+}
 # What solvers may take from forward: how a measurement is described, and operators on waves.
 OPERATORS = {"acquisition", "diffraction_box", "optics"}
 HEAVY = ("abtem", "ase", "dask", "gemmi", "h5py", "matplotlib", "numba", "numpy", "scipy", "xarray")

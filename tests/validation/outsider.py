@@ -27,6 +27,12 @@ def total(measurement: Any) -> Any:
     return {"total": measurement["counts"].values.sum(), "total_std": 2.0}
 
 
+def lingers(measurement: Any) -> Any:
+    answer = total(measurement)
+    time.sleep(0.5)
+    return answer
+
+
 def what_it_sees(measurement: Any) -> Any:
     counts = measurement["counts"]
     seen = {

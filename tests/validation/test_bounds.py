@@ -35,7 +35,7 @@ class White:
     def information(
         self, mean: npt.NDArray[np.floating], jacobian: npt.NDArray[np.floating]
     ) -> Array:
-        return np.asarray(jacobian.T @ jacobian / self.sigma**2, dtype=float)
+        return np.asarray(jacobian.T @ jacobian / self.sigma**2, dtype=np.float64)
 
 
 def spot(values: Mapping[str, float], *, pixel: float = 1.0) -> xr.Dataset:

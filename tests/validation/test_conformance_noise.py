@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from echolith.forward.noise import PoissonCounting
 from echolith.protocols import Noise
 from echolith.seeds import stream
+from echolith.validation import sampled_information as sampled_information_module
 from echolith.validation.conformance import ConformanceError, check_noise
 from echolith.validation.sampled_information import sampled_information
 
@@ -109,13 +110,12 @@ def global_draws(mean: xr.Dataset, seed: int) -> xr.Dataset:
 
 
 def per_chunk(mean: xr.Dataset, seed: int) -> xr.Dataset:
+    def draw(block: Any) -> Any:
+        return np.asarray(stream(seed, "counts").poisson(block), "u4")
+
     counts = mean["counts"]
-    if counts.chunks is None:
-        return poisson(mean, seed)
-    blocks = counts.data.map_blocks(
-        lambda b: np.asarray(stream(seed, "counts").poisson(b), "u4"), dtype="u4"
-    )
-    return mean.assign(counts=counts.copy(data=blocks))
+    drawn = draw(counts.values) if counts.chunks is None else counts.data.map_blocks(draw)
+    return mean.assign(counts=counts.copy(data=drawn))
 
 
 def spoils_the_mean(mean: xr.Dataset, seed: int) -> xr.Dataset:
@@ -188,6 +188,17 @@ def test_less_variance_than_the_information_allows_is_caught() -> None:
             Sampler(draw=lambda m, seed: drawn(m, lambda v, r: v + 0.1 * r.random(), seed)),
             mean=mean(),
         )
+
+
+def test_information_from_few_draws_is_right_on_average(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Chance would add about 12 % here; one value spreads by about 20 %.
+    monkeypatch.setattr(sampled_information_module, "PIXELS", 4900)
+    found = [
+        sampled_information(PoissonCounting(), template=mean(), value=4.0, seed=3 * n).value
+        for n in range(100)
+    ]
+    error = np.std(found) / np.sqrt(len(found))
+    assert abs(np.mean(found) - 0.25) < 4 * error + 0.01 * 0.25
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from echolith.validation.distance_figures import known_errors
+from echolith.validation.drawing import plain_ticks
 from echolith.validation.figures import hero_figure
 from echolith.validation.report import ReportContent, render_report
 from echolith.validation.report_tables import decimals, printed, tiles
@@ -213,6 +214,21 @@ def test_the_spread_is_drawn_in_units_of_the_bound() -> None:
     assert quantity[:, 0] == pytest.approx([4 / 3, 3])
     assert single[:, 0] == pytest.approx([4 / 3, 3])
     assert [label.get_text() for label in axes.get_yticklabels()] == ["M-M", "o_o_m"]
+
+
+@given(st.floats(1e-3, 1e6), st.floats(1.3, 1e4))
+def test_an_axis_over_any_span_has_a_few_plain_numbers(low: float, span: float) -> None:
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    axes.set(xscale="log", xlim=(low, span * low))
+    plain_ticks(axes.xaxis)
+    places = axes.xaxis.get_majorticklocs()
+    assert 1 <= len(places) <= 12
+    assert ((places >= low) & (places <= span * low)).all()
+    texts = [axes.xaxis.get_major_formatter()(place, 0) for place in places]
+    assert [float(text.replace(" ", "")) for text in texts] == pytest.approx(list(places))
+    assert all("e" not in text for text in texts if 1e-3 <= low <= 1e9)
 
 
 def test_sections_without_content_are_left_out() -> None:

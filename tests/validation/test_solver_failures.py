@@ -13,9 +13,8 @@ import psutil
 import pytest
 import xarray as xr
 
-from echolith.validation import solver_log
 from echolith.validation.solver_failure import SolverFailure, SolverFailureKind
-from echolith.validation.solver_log import SolverLog
+from echolith.validation.solver_log import TAIL
 from echolith.validation.solver_process import SolverProcess
 from tests.validation.solver_trials import OUTSIDER, gone, measurement
 
@@ -92,7 +91,7 @@ def test_what_is_mapped_from_the_measurement_is_not_memory_used(bare: Path, exch
     if sys.platform != "linux":
         pytest.skip("told apart on Linux only")
     data = xr.Dataset({"counts": (("scan_y", "scan_x"), np.ones((500, 100_000), dtype=np.float64))})
-    solver = SolverProcess(target=f"{OUTSIDER}:total", python=bare, memory_limit=2e8)
+    solver = SolverProcess(target=f"{OUTSIDER}:lingers", python=bare, memory_limit=2e8)
     assert float(solver(data)["total"]) == 5e7
 
 
@@ -104,18 +103,11 @@ def test_output_goes_to_a_log_and_not_to_ours(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_log_that_grows_without_end_is_cut(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(solver_log, "LARGEST", 50_000)
-    log = SolverLog(tmp_path / "log")
-    with log.path.open("ab") as writer:
-        writer.write(b"a" * 60_000)
-        writer.flush()
-        log.shorten()
-        assert log.path.stat().st_size < 10_000
-        writer.write(b"the end")
-    assert log.tail().endswith("a" * 100 + "the end")
+def test_only_the_end_of_a_long_output_is_kept(bare: Path, exchange: Path) -> None:
+    found = failure(SolverProcess(target=f"{OUTSIDER}:prints_and_fails", python=bare), exchange)
+    assert len(found.log) <= TAIL
+    assert "the last words" in found.log
+    assert "in prints_and_fails" in found.log
 
 
 def test_a_child_left_behind_by_a_good_solver_is_stopped(bare: Path, tmp_path: Path) -> None:

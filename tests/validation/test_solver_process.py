@@ -125,6 +125,16 @@ def test_modules_are_found_in_the_working_folder(
     assert float(estimate["total"]) == 66
 
 
+def test_our_import_path_stays_here(
+    bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "on_our_path.py").write_text("def solve(m): return {'total': 1.0}\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert SolverProcess(target="on_our_path:solve").check()
+    with pytest.raises(BadInputError, match="no module 'on_our_path'"):
+        SolverProcess(target="on_our_path:solve", python=bare).check()
+
+
 def test_a_module_of_the_standard_library_is_not_hidden_by_ours(tmp_path: Path, bare: Path) -> None:
     # `report` stands for any of ours; the script's own folder must not be on the path.
     script = tmp_path / "looks.py"
