@@ -22,7 +22,7 @@ from echolith.processors import processors
 
 FloatArray = npt.NDArray[np.float64]
 
-WAVE_FINER, POTENTIAL_FINER = 2, 4
+WAVE_FINER, POTENTIAL_FINER = 2, 16
 PROBES_AT_ONCE = 4
 
 

@@ -137,7 +137,7 @@ def _thinned(
         counts = scenario.noise.sample(brightest, seed=seed).compute()
         for place, dose in enumerate(doses):
             announce(f"seed {seed}, dose {dose:g}")
-            measurement = thin(counts, fraction=dose / doses[-1], seed=seed).compute()
+            measurement = _at_fraction(counts, dose / doses[-1], seed)
             try:
                 cases[place][seed] = _case(scenario, measurement, truth, solver)
             except Exception as error:  # any solver may be plugged in; its failure is a result
@@ -158,6 +158,11 @@ def _thinned(
         )
         for place, dose in enumerate(doses)
     ]
+
+
+def _at_fraction(counts: xr.Dataset, fraction: float, seed: int) -> xr.Dataset:
+    """Return thinned counts; all of them are the counts themselves."""
+    return counts if fraction == 1 else thin(counts, fraction=fraction, seed=seed).compute()
 
 
 def _own_dose(scenario: Scenario, mean: xr.Dataset) -> float:

@@ -20,7 +20,7 @@ def mean_and_counts(
 ) -> xr.Dataset:
     beam = BEAM.model_copy(update={"source_spread": spread, "focal_spread": 20 * spread})
     taken = acquisition(
-        scan=Scan(shape=(ROWS, 2), step=0.25),
+        scan=Scan(shape=(ROWS, 2), step=0.1),
         beam=beam,
         dose=1e3,
         haadf=AnnularDetector(inner=40, outer=50),

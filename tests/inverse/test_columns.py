@@ -1,5 +1,6 @@
 """Blind finding: every column, no other, at any density, noise level, direction and place."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -192,11 +193,12 @@ def test_columns_turn_and_mirror_with_the_image() -> None:
         coords={"scan_y": phase["scan_x"].values, "scan_x": phase["scan_y"].values},
     )
     flipped = phase.copy(data=phase.values[::-1, ::-1])
-    for image, back in (
+    maps: list[tuple[xr.DataArray, Callable[[Array], Array]]] = [
         (swapped, lambda p: p[:, ::-1]),
         (flipped, lambda p: np.array(far) - p),
         (phase.transpose("scan_x", "scan_y"), lambda p: p),
-    ):
+    ]
+    for image, back in maps:
         found = find_columns(image)
         there = back(np.stack([found["x"].values, found["y"].values], axis=-1))
         distance = np.hypot(*(there[:, None] - xy[None]).transpose(2, 0, 1))

@@ -263,7 +263,7 @@ def shaken(position: list[float]) -> Atoms:
     ],
 )
 def test_impossible_specimens_are_refused(
-    atoms: Atoms, keywords: dict[str, float], message: str
+    atoms: Atoms, keywords: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(BadInputError, match=message):
         true_columns(atoms, **keywords)

@@ -47,7 +47,7 @@ def spot_counts(values: Mapping[str, float], *, pixel: float = 1.0, half: float 
     edges = np.arange(-half, half + pixel / 2, pixel)
 
     def profile(centre: float) -> Array:
-        return np.diff(erf((edges - centre) / (np.sqrt(2) * WIDTH))) / 2
+        return np.asarray(np.diff(erf((edges - centre) / (np.sqrt(2) * WIDTH))) / 2)
 
     counts = values["electrons"] * np.outer(profile(values["y"]), profile(values["x"]))
     return np.asarray(counts + values["background"] * pixel**2)
