@@ -1,9 +1,10 @@
 """Frames of a perfect crystal by brute-force abTEM: every probe through a box of whole cells.
 
-Everything is abTEM's: scattering factors, projection, probes, multislice. Two of its settings make it
-the judge of ours: it spreads an atom over four pixels, so its potential is made on a grid four times
-finer than the waves' and cut down to it; and its waves are on a grid twice finer than ours, cut off
-at the same frequency (``antialias.cutoff``), so that the exponential of the potential does not fold.
+Everything is abTEM's: scattering factors, projection, probes, multislice. Two of its settings make
+it the judge of ours. It spreads an atom over four pixels, so its potential is made on a grid eight
+times finer than the waves' and cut down to it. Its waves are on a grid twice finer than ours and
+cut off at the same frequency (``antialias.cutoff``), so that the exponential of the potential does
+not fold back.
 """
 
 from concurrent.futures import ProcessPoolExecutor
@@ -22,7 +23,7 @@ from echolith.processors import processors
 
 FloatArray = npt.NDArray[np.float64]
 
-WAVE_FINER, POTENTIAL_FINER = 2, 16
+WAVE_FINER, POTENTIAL_FINER = 2, 8
 PROBES_AT_ONCE = 4
 
 
@@ -132,9 +133,7 @@ def _batch(box: Box, potential: npt.NDArray[np.float32], positions: FloatArray) 
         ).build(scan=abtem.CustomScan(positions), lazy=False)
         level = [np.abs(fft.fft2(wave)).max() ** 2 for wave in probes.array]
         leaving: Any = probes.multislice(slabs)
-    return np.stack(
-        [_frame(box, wave) / at for wave, at in zip(leaving.array, level, strict=True)]
-    )
+    return np.stack([_frame(box, wave) / at for wave, at in zip(leaving.array, level, strict=True)])
 
 
 def _frame(box: Box, wave: npt.NDArray[np.complex64]) -> FloatArray:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from echolith.forward.acquisition import StemAcquisition
+from echolith.forward.acquisition import acquisition_of
 from echolith.processors import processors
 
 VARIABLE = "ECHOLITH_PEERS_PYTHON"
@@ -57,7 +57,7 @@ def _asked(interpreter: str, *arguments: str) -> Any:
 
 def _write(data: xr.Dataset, counts: Path, job: Path) -> None:
     np.save(counts, data["counts"].values)
-    acquisition = StemAcquisition.model_validate_json(data.attrs["acquisition"])
+    acquisition = acquisition_of(data)
     content = {
         "counts": str(counts),
         "energy": acquisition.beam.energy,

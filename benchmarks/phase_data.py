@@ -13,7 +13,13 @@ import xarray as xr
 from ase import Atoms
 from scipy import fft
 
-from echolith.forward.acquisition import Beam, PixelDetector, Scan, StemAcquisition
+from echolith.forward.acquisition import (
+    Beam,
+    PixelDetector,
+    Scan,
+    StemAcquisition,
+    acquisition_of,
+)
 from echolith.forward.noise import PoissonCounting
 from echolith.forward.simulation import Simulation
 from echolith.forward.stem import stem_mean
@@ -69,6 +75,14 @@ def measurement(*, positions: int, detector: int, dtype: str) -> xr.Dataset:
     )
 
 
+def corner(data: xr.Dataset, *, positions: int) -> xr.Dataset:
+    """Return the measurement of the first positions along each axis of the scan."""
+    taken = acquisition_of(data)
+    scan = taken.scan.model_copy(update={"shape": (positions, positions)})
+    part = data.isel(scan_y=slice(positions), scan_x=slice(positions))
+    return part.assign_attrs(acquisition=taken.model_copy(update={"scan": scan}).model_dump_json())
+
+
 def strontium_titanate() -> Atoms:
     """Return one cell of SrTiO3, laterally periodic."""
     half = 0.5
@@ -78,8 +92,7 @@ def strontium_titanate() -> Atoms:
 
 def disc_images(data: xr.Dataset) -> Images:
     """Return the scan images of the bright-field pixels alone, (pixels, ny, nx), float32."""
-    acquisition = StemAcquisition.model_validate_json(data.attrs["acquisition"])
-    pixels = bright_field_disc(acquisition).pixels
+    pixels = bright_field_disc(acquisition_of(data)).pixels
     counts = data["counts"].values
     images = np.empty((len(pixels), *counts.shape[:2]), np.float32)
     frames = counts.reshape(*counts.shape[:2], -1)

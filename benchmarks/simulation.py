@@ -25,8 +25,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "simulation-multislice": {},
     "simulation-bloch": {"occupation": "ordered"},
 }
-QUICK: dict[str, Any] = {"scan": {"shape": (12, 12)}}
-WARM_UP: dict[str, Any] = {"scan": {"shape": (2, 2)}}
+QUICK: dict[str, Any] = {
+    "scan": {"shape": (8, 8)},
+    "detector": {"shape": (24, 24), "pixel_size": 2.0},
+}
+WARM_UP = QUICK | {"scan": {"shape": (2, 2)}}
 SHARE = 16
 """The floor does this part of its batches."""
 

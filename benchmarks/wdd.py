@@ -4,7 +4,7 @@ from functools import partial
 
 from benchmarks.measuring import Figure, Result, best_in_turn, in_own_process, peak_beyond
 from benchmarks.peers import peer_seconds
-from benchmarks.phase_data import disc_images, floor, measurement
+from benchmarks.phase_data import corner, disc_images, floor, measurement
 from echolith.forward.acquisition import acquisition_of
 from echolith.inverse.scan_transform import Streaming
 from echolith.inverse.ssb import ssb
@@ -30,7 +30,7 @@ def _one(*, positions: int, dtype: str, quick: bool) -> Result:
     data = measurement(positions=positions, detector=DETECTOR, dtype=dtype)
     streaming = Streaming(workers=processors())
     # Compiled code is loaded before memory is counted.
-    wdd(measurement(positions=16, detector=DETECTOR, dtype=dtype), streaming=streaming)
+    wdd(corner(data, positions=16), streaming=streaming)
     _, memory = peak_beyond(partial(wdd, data, streaming=streaming))
     weights = wdd_weights(acquisition_of(data), streaming=streaming)
     best = best_in_turn(

@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from echolith.validation.catalogue import scenario as scenario
     from echolith.validation.catalogue import scenarios as scenarios
     from echolith.validation.round_trip import round_trip as round_trip
+    from echolith.validation.solver_process import SolverProcess as SolverProcess
+    from echolith.validation.solvers import load_solver as load_solver
 
 _HOMES = {
     "cramer_rao": "echolith.validation.bounds",
     "load": "echolith.dataset",
+    "load_solver": "echolith.validation.solvers",
     "load_truth": "echolith.dataset",
+    "SolverProcess": "echolith.validation.solver_process",
     "round_trip": "echolith.validation.round_trip",
     "save": "echolith.dataset",
     "scenario": "echolith.validation.catalogue",
@@ -28,9 +32,11 @@ _HOMES = {
 }
 
 __all__ = [
+    "SolverProcess",
     "__version__",
     "cramer_rao",
     "load",
+    "load_solver",
     "load_truth",
     "round_trip",
     "save",

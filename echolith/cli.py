@@ -69,7 +69,8 @@ def list_scenarios(as_json: Json = False) -> None:
     """List the scenarios."""
     from echolith.validation.catalogue import scenarios
 
-    summaries = {name: entry.summary for name, entry in scenarios().items()}
+    with session(strict=False, workers=None):
+        summaries = {name: entry.summary for name, entry in scenarios().items()}
     if as_json:
         print_json({"scenarios": summaries})
         return

@@ -18,6 +18,7 @@ from echolith.validation.residuals import case_residuals, joined, to_json
 from echolith.validation.round_trip_summary import summed_up
 from echolith.validation.run import Run, Stages, circumstances, run_on_mean
 from echolith.validation.scenario import Scenario
+from echolith.validation.solver_process import SolverProcess
 from echolith.validation.statistics import Residuals, half_width
 
 if TYPE_CHECKING:
@@ -131,7 +132,9 @@ def round_trip(
     ahead = next(chosen, None)
     if ahead is None:
         raise BadInputError("seeds is empty; expected at least one integer of 0 or more")
-    kept = CaseStore.open(store, _decides(scenario, solver, vary, noise_free, ahead))
+    kept = CaseStore.open(
+        store, _decides(scenario, solver, vary, noise_free, ahead) if store else {}
+    )
     job = _Job(
         scenario=scenario,
         solver=solver,
@@ -218,6 +221,8 @@ def _decides(
 def _solver_name(solver: Solver | None) -> str:
     if solver is None:
         return "reference"
+    if isinstance(solver, SolverProcess):
+        return f"{solver!r} {solver.check()}"  # with its code: an edited solver is another one
     named = getattr(solver, "__qualname__", None)
     return f"{solver.__module__}:{named}" if named else repr(solver)
 

@@ -6,7 +6,6 @@ from types import NoneType
 from typing import Any, get_args, get_origin
 
 import numpy as np
-from annotated_types import Ge, Gt, Le, Lt
 from hypothesis import reject
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -158,12 +157,10 @@ def _of_type(kind: Any, default: Any, limits: tuple[float, float]) -> st.SearchS
 
 def _limits(metadata: Any) -> tuple[float, float]:
     """Return the lowest and highest value a field takes, both outermost ones open."""
-    reached: list[Any] = [m.ge for m in metadata if isinstance(m, Ge)]
-    above: list[Any] = [m.gt for m in metadata if isinstance(m, Gt)]
-    most: list[Any] = [m.le for m in metadata if isinstance(m, Le)]
-    below: list[Any] = [m.lt for m in metadata if isinstance(m, Lt)]
-    low = [float(x) for x in reached] + [float(np.nextafter(x, np.inf)) for x in above]
-    high = [float(x) for x in most] + [float(np.nextafter(x, -np.inf)) for x in below]
+    low = [float(m.ge) for m in metadata if hasattr(m, "ge")]
+    low += [float(np.nextafter(m.gt, np.inf)) for m in metadata if hasattr(m, "gt")]
+    high = [float(m.le) for m in metadata if hasattr(m, "le")]
+    high += [float(np.nextafter(m.lt, -np.inf)) for m in metadata if hasattr(m, "lt")]
     return max(low, default=-np.inf), min(high, default=np.inf)
 
 

@@ -87,9 +87,9 @@ def test_each_element_has_its_own_displacement() -> None:
     assert moved[1::2].std() == pytest.approx(0.05, rel=5 / np.sqrt(2 * MANY))
 
 
-def test_a_missing_element_is_named_with_its_near_match() -> None:
-    phonons = Phonons(configurations=1, displacement={"Mn": 0.1, "O": 0.1, "LI": 0.1})
-    with pytest.raises(BadInputError, match=r"no value for Li; .*did you mean 'LI'"):
+def test_a_missing_element_is_named() -> None:
+    phonons = Phonons(configurations=1, displacement={"Mn": 0.1, "O": 0.1, "Lu": 0.1})
+    with pytest.raises(BadInputError, match=r"no value for Li; .*known: Lu, Mn, O"):
         rms_displacements(specimen(), phonons)
 
 

@@ -98,8 +98,9 @@ def test_one_seed_and_group_is_one_line(tmp_path: Path) -> None:
     assert len(lines) == 2
     assert all('"group": "rate"' in x and '"seed": 2' in x for x in lines)
     assert sum('"group"' in line for line in texts[0]) == len(SEEDS) * 2
-    keys = list(json.loads(path.read_text("utf-8")))
-    assert keys == sorted(keys)
+    content = json.loads(path.read_text("utf-8"))
+    for part in (content, content["settings"], content["versions"], *content["cases"]):
+        assert list(part) == sorted(part)
 
 
 def test_a_failed_write_leaves_the_old_baseline(

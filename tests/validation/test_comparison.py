@@ -75,7 +75,16 @@ def test_the_table_says_the_same(tmp_path: Path) -> None:
 def test_a_folder_of_several_runs_gives_the_cases_of_the_right_one(tmp_path: Path) -> None:
     both = stored(tmp_path / "both", worse)
     stored(both, counts)  # results.json is now that of the second
-    assert compare(stored(tmp_path / "old"), both)["outcome"] == "not told apart"
+    old = stored(tmp_path / "old")
+    assert compare(old, both)["outcome"] == "not told apart"
+
+    def shifted(measurement: xr.Dataset) -> xr.Dataset:
+        return counts(measurement) + 100
+
+    summary = (both / "results.json").read_text("utf-8")
+    stored(both, shifted)  # later, and with other quantities
+    (both / "results.json").write_text(summary, "utf-8")
+    assert compare(old, both)["outcome"] == "not told apart"
 
 
 def test_common_seeds_are_compared(tmp_path: Path) -> None:

@@ -279,6 +279,17 @@ def test_a_mean_is_simulated_once_for_all_runs(
     assert simulated == [300.0] * 4
 
 
+def test_a_mean_of_a_function_or_object_is_not_kept(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = catalogue.Entry(
+        summary="", settings=voxel_scenario.VoxelSettings, make=lambda settings: None
+    )
+    monkeypatch.setattr(mean_store, "entry", lambda name: known)
+    project.run("--echolith-update").assert_outcomes(passed=1)
+    assert not (project.pytester.path / ".pytest_cache" / "d").exists()
+
+
 def test_workers_of_xdist_report_too(project: Project) -> None:
     pytest.importorskip("xdist")
     project.run("--echolith-update").assert_outcomes(passed=1)

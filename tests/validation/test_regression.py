@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
 
 from echolith.errors import BadInputError
 from echolith.validation.paired_test import (
@@ -193,6 +193,52 @@ def test_blocks_pool_enough_errors_or_stay_many(seeds: int, errors: float) -> No
     assert size * errors >= 10 or (size + 1) * 20 > seeds, "no less where there are seeds"
 
 
+def test_blocks_weigh_seeds_by_their_errors() -> None:
+    generator = np.random.default_rng(21)
+    count = np.tile([1.0, 3.0], 20)
+    before, after = generator.chisquare(count, (2, 40)) / count
+    after *= 2.5
+    pooled = [(m * count).reshape(20, 2).sum(axis=1) for m in (after, before)]
+    theirs = stats.ttest_1samp(
+        np.log(pooled[0] / pooled[1]), 2 * np.log(1.1), alternative="greater"
+    )
+    ours = mean_square_test(before, after, count=count, margin=0.1)
+    assert ours.worse == pytest.approx(theirs.pvalue, rel=1e-6)
+
+
+def test_counts_that_are_few_or_come_in_a_burst_do_not_alarm() -> None:
+    assert count_test(np.zeros(3), np.ones(3)).worse == pytest.approx(1 / 8)
+    burst = np.array([0, 0, 0, 0, 0, 0, 0, 40.0])
+    # One seed of eight: t = 1 with seven degrees of freedom.
+    assert count_test(np.zeros(8), burst).worse == pytest.approx(stats.t.sf(1, 7))
+    assert count_test(burst, np.zeros(8)).better == pytest.approx(stats.t.sf(1, 7))
+
+
+def test_a_handful_of_values_tells_no_spread() -> None:
+    normal = np.random.default_rng(22).standard_normal
+    assert np.isnan(pooled_table(normal((4, 4)), unit="1").variance).all()
+    assert np.isfinite(pooled_table(normal((4, 5)), unit="1").variance).all()
+
+
+@pytest.mark.parametrize("seeds", [4, 8, 16])
+def test_spreads_scatter_as_the_power_assumes(seeds: int) -> None:
+    normal = np.random.default_rng(seeds).standard_normal
+    runs, errors = 400, 60
+    scatter = [
+        np.log(pooled_table(normal((seeds, errors)), unit="1").variance).var(ddof=1)
+        for _ in range(runs)
+    ]
+    stated = special.polygamma(1, errors / (1 + 2.5 / seeds) / 2)
+    # The mean of 400 variances of at least 3 degrees of freedom: 4 √(2/3/400) = 16 %.
+    assert np.mean(scatter) == pytest.approx(stated, rel=0.16)
+    pool = Pool(name="", errors=errors, effective=errors)
+    error = np.sqrt(2 * stated / seeds)
+    # Noncentral t, from another program.
+    shift, critical = 2 * np.log(1.5 / 1.01) / error, stats.t.isf(0.005, seeds - 1)
+    theirs = stats.nct.sf(critical, seeds - 1, shift)
+    assert power(seeds, pool=pool, aim=Aim(increase=0.5)) == pytest.approx(theirs, abs=2e-3)
+
+
 def test_more_errors_or_seeds_never_find_less() -> None:
     aim = Aim()
     rising = [
@@ -267,8 +313,10 @@ def test_one_wild_error_is_no_verdict_on_the_spread() -> None:
 def test_a_decline_of_all_groups_is_seen_where_no_group_alone_tells() -> None:
     generator = np.random.default_rng(11)
     sizes = {f"kind {n}": 10 for n in range(12)}
-    before = drawn(generator.standard_normal, 20, sizes)
-    after = scaled(drawn(generator.standard_normal, 20, sizes), 1.25)
+    before, after = (drawn(generator.standard_normal, 20, sizes) for _ in range(2))
+    for n, name in enumerate(sizes):  # in units of their own
+        before[name] *= 10.0**-n
+        after[name] *= 1.25 * 10.0**-n
     found = outcomes(verdict_of(before, after))
     assert found["all errors", Measure.RMS] is Outcome.WORSE
     assert sum(group.startswith("kind") for group, _ in found) < len(sizes)
@@ -301,6 +349,13 @@ def test_rounding_is_no_error(level: float) -> None:
 
     assert compare(exact(0.0), exact(level)).outcome is Outcome.SAME
     assert compare(exact(0.0), exact(1e-5)).outcome is Outcome.WORSE
+
+
+def test_errors_of_positions_are_kept_as_they_are() -> None:
+    rows = [[key, 0.005, None] for key in range(30)]
+    case = {"residuals": {"column_o": {"unit": "Å", "rows": rows}}, "quantities": {}, "scores": {}}
+    made = performance({0: case}, seeds=[0], truth=voxels().truth(voxels().build(0)))
+    assert made.groups["column_o"].mean_square.tolist() == pytest.approx([0.005**2])
 
 
 def test_values_no_longer_found_are_worse() -> None:

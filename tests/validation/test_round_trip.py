@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import Settings
 from echolith.forward.noise import PoissonCounting
 from echolith.validation.metrics import absolute_error
+from echolith.validation.residuals import from_json, joined, to_json
 from echolith.validation.round_trip import Vary, round_trip
 from echolith.validation.run import run_once
 from echolith.validation.scenario import Scenario
@@ -128,3 +131,33 @@ def test_specimens_vary_only_when_asked() -> None:
 def test_no_seed_at_all_is_refused() -> None:
     with pytest.raises(BadInputError, match="seeds is empty"):
         round_trip(toy(), seeds=[])
+
+
+def test_residuals_of_all_cases_stand_one_after_the_other() -> None:
+    """A quantity without single values is its own: key 0, one error and std for each case."""
+    outcome = round_trip(toy(), seeds=range(6))
+    rows = [case["quantities"]["rate"] for case in outcome.cases.values()]
+    found = outcome.residuals()["rate"]
+    assert found.key.tolist() == [0] * 6
+    assert found.error.tolist() == [row["estimate"] - row["truth"] for row in rows]
+    assert found.std.tolist() == [row["std"] for row in rows]
+    assert outcome.summary["calibration"]["rate"]["count"] == 6
+
+
+@given(
+    st.lists(
+        st.dictionaries(
+            st.sampled_from(["column_o", "m_m"]),
+            st.lists(st.tuples(st.integers(0, 99), st.floats(-1, 1), st.none() | st.floats(0, 1))),
+        ),
+        max_size=4,
+    )
+)
+def test_joined_residuals_lose_nothing(cases: list[dict[str, list[Any]]]) -> None:
+    stored = [
+        {kind: {"unit": "Å", "rows": rows} for kind, rows in case.items() if rows} for case in cases
+    ]
+    together = to_json(joined(from_json(case) for case in stored))
+    for kind in ("column_o", "m_m"):
+        rows = [list(row) for case in stored if kind in case for row in case[kind]["rows"]]
+        assert together.get(kind, {"rows": []})["rows"] == rows
