@@ -231,7 +231,8 @@ class SeriesAlone:
         done = min(self.rows, FLOOR_ROWS)
 
         def work() -> None:
-            with threadpool_limits(limits=1), ThreadPoolExecutor(processors()) as pool:
+            with ThreadPoolExecutor(processors()) as pool:
                 list(pool.map(lambda _row: basis @ series, range(done)))
 
-        return best_in_turn({"floor": work}, repeats=3)["floor"] * self.rows / done
+        with threadpool_limits(limits=1):
+            return best_in_turn({"floor": work}, repeats=3)["floor"] * self.rows / done

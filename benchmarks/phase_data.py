@@ -1,7 +1,8 @@
 """The 4D-STEM sets that SSB and WDD are measured on, and their floor.
 
-SrTiO3 along [001], one cell thick, 200 kV, 22.4 mrad, 64 x 64 positions 0.244 Å apart over four by
-four cells, detector at 1.15 times the disc; larger scans repeat it. Values matter little for time.
+One thin phase object, a square lattice of columns as far apart as in SrTiO3 along [001], at 200 kV
+and 22.4 mrad: 64 x 64 positions 0.244 Å apart over four by four cells, detector at 1.15 times the
+disc; larger scans repeat it. Values matter little for time.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,6 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from ase import Atoms
 from scipy import fft
 
 from echolith.forward.acquisition import (
@@ -21,13 +21,12 @@ from echolith.forward.acquisition import (
     acquisition_of,
 )
 from echolith.forward.noise import PoissonCounting
-from echolith.forward.simulation import Simulation
-from echolith.forward.stem import stem_mean
+from echolith.forward.phase_object import phase_object_mean
 from echolith.inverse.overlap_geometry import bright_field_disc
 from echolith.processors import processors
 
 SIDE = 3.905
-"""Å, edge of the cell of SrTiO3."""
+"""Å, edge of a cell."""
 POSITIONS_PER_CELL = 16
 DOSE = 1e4
 FLOOR_BLOCK_BYTES = 1 << 18
@@ -59,9 +58,7 @@ def measurement(*, positions: int, detector: int, dtype: str) -> xr.Dataset:
         haadf=None,
         dose=DOSE,
     )
-    mean = stem_mean(
-        strontium_titanate(), acquisition=taken, simulation=Simulation(slice_thickness=2.0)
-    )
+    mean = phase_object_mean(columns(tile), acquisition=taken)
     if np.dtype(dtype).kind == "u":
         mean = PoissonCounting().sample(mean, seed=0)
     values = mean["counts"].values.astype(dtype)
@@ -83,11 +80,10 @@ def corner(data: xr.Dataset, *, positions: int) -> xr.Dataset:
     return part.assign_attrs(acquisition=taken.model_copy(update={"scan": scan}).model_dump_json())
 
 
-def strontium_titanate() -> Atoms:
-    """Return one cell of SrTiO3, laterally periodic."""
-    half = 0.5
-    sites = [(0, 0, 0), (half, half, half), (half, half, 0), (half, 0, half), (0, half, half)]
-    return Atoms("SrTiO3", scaled_positions=sites, cell=[SIDE, SIDE, SIDE], pbc=(True, True, False))
+def columns(positions: int) -> npt.NDArray[np.float64]:
+    """Return the phase of a lattice of columns, one pixel a position, rad."""
+    wave = np.cos(2 * np.pi * np.arange(positions) / POSITIONS_PER_CELL)
+    return np.asarray(0.3 * np.exp(4 * (wave[:, None] + wave[None] - 2)))
 
 
 def disc_images(data: xr.Dataset) -> Images:

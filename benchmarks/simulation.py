@@ -28,6 +28,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 QUICK: dict[str, Any] = {
     "scan": {"shape": (8, 8)},
     "detector": {"shape": (24, 24), "pixel_size": 2.0},
+    "haadf": None,
 }
 WARM_UP = QUICK | {"scan": {"shape": (2, 2)}}
 SHARE = 16

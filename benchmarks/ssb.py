@@ -12,6 +12,7 @@ from echolith.processors import processors
 
 DETECTOR = 64
 SIZES = {"ssb-64-float32": 64, "ssb-64-uint16": 64, "ssb-256-float32": 256, "ssb-256-uint16": 256}
+QUICK_DETECTOR = 32
 QUICK = {"ssb-32-uint16": 32}
 TARGETS: dict[int, dict[str, Any]] = {
     64: {"frames_per_second": {"at_least": 40_000}, "ratio_to_floor": {"at_most": 2}},
@@ -33,7 +34,8 @@ def measure(*, quick: bool) -> dict[str, Result]:
 
 
 def _one(*, positions: int, dtype: str, quick: bool) -> Result:
-    data = measurement(positions=positions, detector=DETECTOR, dtype=dtype)
+    detector = QUICK_DETECTOR if quick else DETECTOR
+    data = measurement(positions=positions, detector=detector, dtype=dtype)
     streaming = Streaming(workers=processors())
     work = partial(ssb, data, streaming=streaming)
     # Compiled code is loaded before memory is counted.
@@ -53,7 +55,7 @@ def _one(*, positions: int, dtype: str, quick: bool) -> Result:
         floor_s=best["floor"],
         peers_s=peer_seconds("ssb", data),
         peak_memory_bytes=memory,
-        size={"scan": [positions, positions], "detector": [DETECTOR, DETECTOR]},
+        size={"scan": [positions, positions], "detector": [detector, detector]},
         figures={
             name: Figure(value=values[name][0], unit=values[name][1], **target)
             for name, target in TARGETS.get(positions, {}).items()

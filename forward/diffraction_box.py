@@ -82,7 +82,9 @@ class DiffractionBox:
         return antialias(self.frequencies(0), self.frequencies(1), max(self.sampling))
 
 
-def antialias(ky: FloatArray, kx: FloatArray, sampling: float) -> FloatArray:
+def antialias(
+    ky: npt.NDArray[np.floating], kx: npt.NDArray[np.floating], sampling: float
+) -> FloatArray:
     """Return abTEM's antialias aperture for frequencies in 1/Å, (ny, nx)."""
     r = np.hypot(ky[:, None], kx[None]) * sampling
     edge = 0.5 * (1 + np.cos(np.pi * (r - UNATTENUATED) / ANTIALIAS_TAPER))

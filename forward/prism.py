@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from echolith.forward.acquisition import Beam
-from echolith.forward.blas_threads import one_blas_thread
 from echolith.forward.diffraction_box import DiffractionBox, Readout
+from echolith.forward.fixed_product import fixed_product
 from echolith.forward.multislice import POINTS_AT_ONCE, Slices, propagate
 from echolith.forward.optics import aperture
 
@@ -104,8 +104,7 @@ class Prism:
         intensity = np.zeros((len(positions), self.matrix.shape[1]), dtype=np.float32)
         for weight, beam in beams:
             probe = aperture(kx, ky, beam=beam) / np.sqrt(len(self.waves))
-            with one_blas_thread():
-                amplitude = (ramps * probe).astype(np.complex64) @ self.matrix
+            amplitude = fixed_product((ramps * probe).astype(np.complex64), self.matrix)
             intensity += np.float32(weight) * (amplitude.real**2 + amplitude.imag**2)
         rows, columns = len(self.readout.rows), len(self.readout.columns)
         samples, ring = intensity[:, : rows * columns], intensity[:, rows * columns :]

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from scipy import fft
 
 from echolith.errors import BadInputError
-from echolith.forward.blas_threads import one_blas_thread
 from echolith.forward.diffraction_box import antialias, fast_length
+from echolith.forward.fixed_product import fixed_product
 from echolith.forward.optics import interaction_constant
 from echolith.forward.simulation import ProjectedPotential
 
@@ -227,15 +227,14 @@ def transmission(
     rows, columns = (np.rint(np.fft.fftfreq(n, 1 / n)).astype(int) for n in region.shape)
     sigma = interaction_constant(energy)
     slabs = np.empty((slices, *region.shape), dtype=np.complex64)
-    with one_blas_thread():
-        for n in range(slices):
-            sites = {z: (labels == n) & (weight > 0) for z, weight in shares.items()}
-            potential = project(
-                {z: (yx[here], shares[z][here]) for z, here in sites.items() if here.any()}
-            )
-            spectrum = fft.fft2(np.exp(1j * sigma * potential).astype(np.complex64))
-            spectrum = spectrum[rows[:, None], columns[None]] / np.float32(finer**2)
-            slabs[n] = fft.ifft2(spectrum * passed)
+    for n in range(slices):
+        sites = {z: (labels == n) & (weight > 0) for z, weight in shares.items()}
+        potential = project(
+            {z: (yx[here], shares[z][here]) for z, here in sites.items() if here.any()}
+        )
+        spectrum = fft.fft2(np.exp(1j * sigma * potential).astype(np.complex64))
+        spectrum = spectrum[rows[:, None], columns[None]] / np.float32(finer**2)
+        slabs[n] = fft.ifft2(spectrum * passed)
     return slabs
 
 
@@ -291,7 +290,7 @@ class _Exact:
             y, x = yx.T
             along_y = np.exp(-2j * np.pi * np.outer(np.fft.fftfreq(ny), y)) * share
             along_x = np.exp(-2j * np.pi * np.outer(x, np.fft.rfftfreq(nx)))
-            waves = along_y.astype(np.complex64) @ along_x.astype(np.complex64)
+            waves = fixed_product(along_y.astype(np.complex64), along_x.astype(np.complex64))
             spectrum += self.factors[number] * waves
         return np.asarray(fft.irfft2(spectrum, s=self.shape))
 

@@ -51,7 +51,8 @@ def leaderboard(
         Ready for JSON. ``standings``: one row for every scenario and solver, best first.
         ``rows``: one for every scenario, quantity and solver, best first, with ``bias``,
         ``spread``, ``rmse``, ``bound``, ``efficiency``, ``coverage95`` (None where unknown) in
-        ``unit``; kinds of single values, e.g. the columns of a species, follow the quantities.
+        ``unit``, and 95 % intervals of bias and efficiency; kinds of single values, e.g. the
+        columns of a species, follow the quantities.
 
     Raises
     ------
@@ -147,6 +148,7 @@ def _rows(scenario: str, who: str, outcome: RoundTrip | str) -> list[dict[str, A
             "solver": who,
             **{number: entry.get(number) for number in NUMBERS},
             "bias_ci95": entry.get("bias_ci95"),
+            "efficiency_ci95": entry.get("efficiency_ci95"),
             "unit": entry["unit"],
         }
         for name, entry in found.items()

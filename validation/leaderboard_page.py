@@ -45,18 +45,22 @@ def _standing_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _row_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     unit, factor = PRINTED.get(row["unit"], (row["unit"], 1.0))
-    lengths = ("bias", "spread", "rmse", "bound")
+    lengths = [_number(row[name], "{:.3g}", factor) for name in ("spread", "rmse", "bound")]
     return (
         spoken(row["quantity"]),
         row["solver"],
-        *(
-            _number(row[n], "{:+.3g}" if n == "bias" else "{:.3g}", factor)
-            if n in lengths
-            else _number(row[n], "{:.2f}")
-            for n in NUMBERS
-        ),
+        _number(row["bias"], "{:+.3g}", factor),
+        *lengths,
+        _efficiency(row),
+        _number(row["coverage95"], "{:.2f}"),
         "" if unit == "1" else unit,
     )
+
+
+def _efficiency(row: Mapping[str, Any]) -> str:
+    interval = row["efficiency_ci95"]
+    between = "" if interval is None else " [{:.2f}, {:.2f}]".format(*interval)
+    return _number(row["efficiency"], "{:.2f}") + between
 
 
 def _number(value: float | None, form: str, factor: float = 1.0) -> str:

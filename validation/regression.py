@@ -157,7 +157,7 @@ def _compare_errors(
     names = [name for name in baseline.groups if name in current.groups]
     before, after = ([p.groups[name] for name in names] for p in (baseline, current))
     if len(names) > 1:
-        sizes = [(1.0, 1.0) for b, a in zip(before, after, strict=True)]
+        sizes = [size(b, a) for b, a in zip(before, after, strict=True)]
         pair = together(before, sizes), together(after, sizes)
         yield from _compare_group(ALL, Share.TOGETHER, *pair, margin)
     for name, b, a in zip(names, before, after, strict=True):

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from echolith.forward.acquisition import AnnularDetector, Scan
-from echolith.forward.blas_threads import one_blas_thread
+from echolith.forward.fixed_product import fixed_product
 from echolith.forward.noise import PoissonCounting
 from echolith.forward.stem import Engine, Phonons, stem_mean
 from tests.forward.small_specimen import BEAM, SIMULATION, acquisition, crystal
@@ -58,18 +58,14 @@ def test_bits_do_not_depend_on_chunks_or_workers(
             np.testing.assert_array_equal(other[name], every[0][name])
 
 
-def test_blas_is_limited_until_the_last_caller_leaves() -> None:
-    from threadpoolctl import threadpool_info
-
-    def threads() -> set[int]:
-        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
-
-    before = threads()
-    first, second = one_blas_thread(), one_blas_thread()
-    first.__enter__()
-    second.__enter__()
-    assert threads() == {1}
-    first.__exit__(None, None, None)
-    assert threads() == {1}
-    second.__exit__(None, None, None)
-    assert threads() == before
+@pytest.mark.parametrize("rows", [1, 7, 64])
+def test_a_product_does_not_depend_on_its_other_rows(rows: int) -> None:
+    random = np.random.default_rng(2)
+    left, right = (
+        (random.normal(size=shape) + 1j * random.normal(size=shape)).astype(np.complex64)
+        for shape in ((64, 90), (90, 1100))
+    )
+    ours = fixed_product(left[:rows], right)
+    np.testing.assert_array_equal(ours, fixed_product(left, right)[:rows])
+    # 90 terms of size 1 in single precision.
+    np.testing.assert_allclose(ours, left[:rows].astype(complex) @ right, atol=90 * 6e-8 * 4)

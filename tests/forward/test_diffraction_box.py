@@ -87,7 +87,8 @@ def test_the_antialias_aperture_is_that_of_abtem(ny: int, nx: int, dy: float) ->
     wave = abtem.PlaneWave(extent=(nx * dx, ny * dy), gpts=(nx, ny), energy=1e5).build(lazy=False)
     theirs = np.asarray(AntialiasAperture().get_array(wave)).T
     ours = antialias(np.fft.fftfreq(ny, dy), np.fft.fftfreq(nx, dx), max(dy, dx))
-    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    # abTEM's is in single precision, and its edge falls by pi/2 per 0.01 cycles: 1.6e2 x 6e-8 x 2.
+    np.testing.assert_allclose(ours, theirs, atol=3e-5)
 
 
 @given(taken=sampled(), minimum=boxes)

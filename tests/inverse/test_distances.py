@@ -126,7 +126,7 @@ def displaced(columns: xr.Dataset, std: float, rng: np.random.Generator) -> xr.D
 @pytest.mark.parametrize("mode", Mode)
 def test_stated_errors_are_those_of_repeated_experiments(mode: Mode) -> None:
     """Columns displaced by 2 pm at random: spread of the means against both stated errors."""
-    rng, std, n = np.random.default_rng(5), 0.02, 150
+    rng, std, n = np.random.default_rng(5), 0.02, 400
     columns = exact(Cell())
     runs = [measure_distances(displaced(columns, std, rng), mode=mode) for _ in range(n)]
     for name, length in named_lengths(Cell(), mode).items():

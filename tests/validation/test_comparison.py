@@ -261,6 +261,8 @@ def test_every_scenario_is_simulated_once_and_bounded_once() -> None:
     totals = [row for row in found["rows"] if row["quantity"] == "total"]
     assert totals[0]["bound"] == pytest.approx(np.sqrt(400 / 64))
     assert totals[0]["efficiency"] == pytest.approx((totals[0]["bound"] / totals[0]["spread"]) ** 2)
+    low, high = totals[0]["efficiency_ci95"]
+    assert f"{totals[0]['efficiency']:.2f} [{low:.2f}, {high:.2f}]" in leaderboard_table(found)
 
 
 def test_a_scenario_that_cannot_be_simulated_or_bounded_leaves_the_others() -> None:

@@ -283,7 +283,9 @@ def test_a_mean_of_a_function_or_object_is_not_kept(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = catalogue.Entry(
-        summary="", settings=voxel_scenario.VoxelSettings, make=lambda settings: None
+        summary="",
+        settings=voxel_scenario.VoxelSettings,
+        make=lambda settings: voxel_scenario.voxels(),
     )
     monkeypatch.setattr(mean_store, "entry", lambda name: known)
     project.run("--echolith-update").assert_outcomes(passed=1)

@@ -126,11 +126,14 @@ def test_an_interrupt_stops_the_solver(bare: Path, exchange: Path, tmp_path: Pat
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
 
+    # A shell that starts the tests in the background has interrupts ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     thread = threading.Thread(target=interrupt_when_started)
     thread.start()
     with pytest.raises(KeyboardInterrupt):
         solver(measurement(pids=str(pids)))
     thread.join()
+    signal.signal(signal.SIGINT, before)
     assert not list(exchange.iterdir())
     assert not psutil.Process().children(recursive=True)
     assert all(gone(int(pid)) for pid in (tmp_path / "pids").read_text().split())
