@@ -1,0 +1,167 @@
+"""Aberrations of the probe from the double overlaps of a 4D-STEM measurement.
+
+1. S(K, Q) at the strongest spatial frequencies (`aberration_overlaps`).
+2. A start by SVD of phase differences, which never need unwrapping (`aberration_start`).
+3. Variable projection on S = a_Q Gamma(K, Q; C) with Poisson weights (`aberration_projection`).
+
+Nothing of the aberrations in the metadata is used. The specimen is taken as a weak phase object in
+one plane: for one of some thickness, C10 refers to its middle, ``C10 + thickness / 2`` of a beam
+whose C10 is stated at the entrance surface. That is the value which focuses SSB and WDD.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import xarray as xr
+from pydantic import Field
+from scipy import stats
+
+from echolith.forward.acquisition import Beam, Settings
+from echolith.inverse.aberration_basis import components
+from echolith.inverse.aberration_covariance import covariance_of, misfits
+from echolith.inverse.aberration_overlaps import FloatArray, Overlaps, Window, strongest_overlaps
+from echolith.inverse.aberration_projection import Damping, Solution, refined
+from echolith.inverse.aberration_report import LEAST_EXPLAINED, report
+from echolith.inverse.aberration_start import starting_phases
+from echolith.inverse.scan_transform import Streaming
+from echolith.units import Angstrom
+
+LOWEST, HIGHEST = 3, 5
+"""Orders fitted where none is asked for: the first always, the second where it is significant."""
+FALSE_ALARM = 1e-3
+"""Chance of taking the higher order where there is none of it."""
+COARSE = 30
+"""Strongest Q used on the way; all are used at the end."""
+COARSE_TURNS, TURNS = 12, 25
+
+
+class AberrationOptions(Settings):
+    """Options of the aberration fit."""
+
+    order: Annotated[int, Field(ge=1, le=5)] | None = None
+    """Highest order fitted; by default 3, and 5 where that explains significantly more."""
+    frequencies: Annotated[int, Field(ge=1, le=4096)] = 100
+    """Most spatial frequencies used, the strongest ones."""
+    significance: Annotated[float, Field(ge=1)] = 4.0
+    """Least power of a spatial frequency beyond the noise, in its standard deviations."""
+    window: Window | None = None
+    """For the edges of the scan; by default none, and Hann's where that fits better."""
+    thickness: Annotated[Angstrom, Field(ge=0)] = 0.0
+    """Of the specimen, where known: it damps the sidebands towards the rim."""
+
+
+def fit_aberrations(
+    measurement: xr.Dataset,
+    *,
+    options: AberrationOptions | None = None,
+    streaming: Streaming | None = None,
+) -> xr.Dataset:
+    """Determine the probe's aberrations from the measurement itself.
+
+    Minimises ``sum |S(K, Q) - a_Q Gamma(K, Q; C)|² / N(K)`` over the pixels K of the double and
+    triple overlaps of the strongest Q, N the electrons of a pixel.
+
+    Parameters
+    ----------
+    measurement : xarray.Dataset
+        As for `echolith.inverse.ssb.ssb`. Its focal spread is used, its aberrations are not.
+    options : AberrationOptions, optional
+    streaming : Streaming, optional
+        Memory and threads.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``C10``, ``C12``, ``phi12`` … as in `Aberrations` (Å, rad, specimen frame) and ``C12_a``,
+        ``C12_b`` = C12 (cos, sin)(2 phi12) … (Å), each with ``_std``; ``covariance`` of C10, C12_a,
+        C12_b … (component, component_2), Å²; ``singular_values`` (mode), 1/rad, of the linear
+        problem at the solution, in rad at the rim; ``modes`` (component, mode);
+        ``reduced_chi_squared`` in the overlaps, its ``_std``, and ``explained``, the share of the
+        power beyond the noise that the model takes up; ``frequencies`` used.
+        Attributes: ``order``; ``undetermined``, names of what the data do not determine, which is
+        NaN; ``reasons``, one for each; ``determined``, 0 where that is everything; ``window``.
+
+        Where the reduced chi-squared shows that the model is not the data's (thick or strong
+        specimens), the covariance is that of the scatter between the Q (sandwich), if larger; what
+        all Q have in common remains a bias.
+
+    Raises
+    ------
+    BadInputError
+        For missing metadata, wrong shapes, NaN or negative counts, or empty frames.
+
+    References
+    ----------
+    Golub & Pereyra, SIAM J. Numer. Anal. 10 (1973) 413; Kaufman, BIT 15 (1975) 49; Yang et al.,
+    Nat. Commun. 7 (2016) 12532.
+    """
+    options = options or AberrationOptions()
+    found = _best_window(measurement, options, streaming or Streaming())
+    return report(found.solution, found.overlaps, found.order)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Fit:
+    overlaps: Overlaps
+    order: int
+    solution: Solution | None
+
+
+def _best_window(measurement: xr.Dataset, options: AberrationOptions, streaming: Streaming) -> _Fit:
+    if options.window is not None:
+        return _fit(measurement, options, options.window, streaming)
+    plain = _fit(measurement, options, Window.NONE, streaming)
+    if plain.solution is None or not misfits(plain.solution.misfit):
+        return plain
+    tapered = _fit(measurement, options, Window.HANN, streaming)
+    return tapered if _explained(tapered.solution) > _explained(plain.solution) else plain
+
+
+def _fit(
+    measurement: xr.Dataset, options: AberrationOptions, window: Window, streaming: Streaming
+) -> _Fit:
+    overlaps = strongest_overlaps(
+        measurement,
+        frequencies=options.frequencies,
+        significance=options.significance,
+        window=window,
+        streaming=streaming,
+    )
+    order = options.order or LOWEST
+    if not overlaps.chosen:
+        return _Fit(overlaps=overlaps, order=order, solution=None)
+    damping = _damping(overlaps.acquisition.beam, options.thickness)
+    start = starting_phases(overlaps, min(order, LOWEST))
+    solution = _descend(overlaps, start, order, damping)
+    if options.order is None and _explained(solution) >= LEAST_EXPLAINED:
+        higher = _descend(overlaps, solution.phases, HIGHEST, damping)
+        if _significant(higher, len(solution.phases)):
+            order, solution = HIGHEST, higher
+    return _Fit(overlaps=overlaps, order=order, solution=solution)
+
+
+def _damping(beam: Beam, thickness: float) -> Damping:
+    """Return the phases at the rim of the focal spread and of half the thickness."""
+    rim = np.pi * (beam.semiangle * 1e-3) ** 2 / beam.wavelength
+    return Damping(focal=rim * beam.focal_spread, thick=rim * thickness / 2)
+
+
+def _descend(overlaps: Overlaps, start: FloatArray, order: int, damping: Damping) -> Solution:
+    """Refine a start of the same or a lower order, coarsely and then with every Q."""
+    phases = np.zeros(len(components(order)))
+    phases[: len(start)] = start
+    coarse = refined(overlaps, phases, order, damping, turns=COARSE_TURNS, most=COARSE)
+    return refined(overlaps, coarse.phases, order, damping, turns=TURNS)
+
+
+def _explained(solution: Solution | None) -> float:
+    return solution.misfit.explained / solution.misfit.power if solution else 0.0
+
+
+def _significant(solution: Solution, first: int) -> bool:
+    """Say whether the components from one on are together beyond what noise makes of none."""
+    covariance = covariance_of(solution.misfit).covariance[first:, first:]
+    added = solution.phases[first:]
+    wald = float(added @ np.linalg.solve(covariance, added))
+    return bool(wald > stats.chi2.isf(FALSE_ALARM, len(added)))
