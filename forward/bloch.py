@@ -71,7 +71,22 @@ class BlochOperator:
         haadf : array of float32, (rows, nx), or None
             Electrons; None without an annular detector.
         """
-        positions = scan_positions(self.acquisition.scan, self.cell)[rows]
+        return self.at(np.asarray(scan_positions(self.acquisition.scan, self.cell)[rows]))
+
+    def at(self, positions: FloatArray) -> tuple[Counts, Counts | None]:
+        """Return the expected counts at any probe positions.
+
+        The bits of a frame depend on its own position only.
+
+        Parameters
+        ----------
+        positions : array, (rows, nx, 2)
+            xy in the specimen frame, Å.
+
+        Returns
+        -------
+        As `rows`.
+        """
         shape = positions.shape[:-1]
         counts = np.empty((*shape, self.coefficients.shape[1]), dtype=np.float32)
         haadf = None if self.haadf is None else np.empty(shape, dtype=np.float32)

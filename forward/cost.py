@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import Beam, StemAcquisition
@@ -18,7 +19,7 @@ from echolith.forward.diffraction_box import (
     Readout,
     diffraction_box,
 )
-from echolith.forward.placement import scan_positions
+from echolith.forward.displaced_scan import check_covered, displaced_positions
 from echolith.forward.prism import matrix_bytes
 from echolith.forward.projected_potential import (
     MARGIN,
@@ -26,11 +27,14 @@ from echolith.forward.projected_potential import (
     is_periodic,
     slice_count,
 )
+from echolith.forward.resampled_scan import ResampledScan, on_raster, resampled_scan
 from echolith.forward.simulation import Engine, ProjectedPotential, Simulation
 from echolith.forward.tiling import unique_positions
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+FloatArray = npt.NDArray[np.float64]
 
 POINTS_PER_SECOND = 4e9
 """n log2 n per second and core, SciPy's complex64 transforms with a multiplication each way."""
@@ -67,7 +71,8 @@ class Plan:
     acquisition: StemAcquisition
     """As asked for."""
     coherent: StemAcquisition
-    """The same by a coherent beam, with margins around the scan for the source spread."""
+    """The same by a coherent beam: with margins around the scan for the source spread, or on the
+    raster that a displaced scan is drawn from."""
     beams: tuple[tuple[float, Beam], ...]
     filters: tuple[SourceFilter, SourceFilter]
     simulation: Simulation
@@ -77,6 +82,15 @@ class Plan:
     """Around the whole scan, for PRISM."""
     sampling: float
     cost: CostEstimate
+    displacements: FloatArray | None = None
+    """Of the probe, (ny, nx, 2) xy in the scan frame, Å; None: none."""
+    resampled: ResampledScan | None = None
+    """The raster that positions are drawn from where they are displaced and the source spread."""
+
+    def positions(self, cell: npt.NDArray[np.floating]) -> FloatArray:
+        """Return where probes are simulated by multislice, specimen frame, (ny, nx, 2) xy, Å."""
+        moved = self.displacements if self.resampled is None else None
+        return displaced_positions(self.coherent.scan, cell, moved)
 
 
 def estimate_cost(
@@ -102,26 +116,49 @@ def estimate_cost(
     return make_plan(atoms, acquisition, simulation or Simulation()).cost
 
 
-def make_plan(atoms: "Atoms", acquisition: StemAcquisition, simulation: Simulation) -> Plan:
-    """Check the input and choose grid and engine."""
+def make_plan(
+    atoms: "Atoms",
+    acquisition: StemAcquisition,
+    simulation: Simulation,
+    displacements: FloatArray | None = None,
+) -> Plan:
+    """Check the input and choose grid and engine.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+    acquisition : StemAcquisition
+    simulation : Simulation
+    displacements : array, (ny, nx, 2), optional
+        Of the probe, xy in the scan frame, Å.
+    """
     check_specimen(atoms, simulation.slice_thickness)
+    if displacements is not None:
+        check_covered(atoms, acquisition.scan, displacements)
     filters = (
         source_filter(acquisition.beam, acquisition.scan.step[0]),
         source_filter(acquisition.beam, acquisition.scan.step[1]),
     )
     coherent = with_margins(acquisition, (filters[0].margin, filters[1].margin))
+    resampled = None
+    if displacements is not None and acquisition.beam.source_spread > 0:
+        resampled = resampled_scan(acquisition.beam, acquisition.scan, displacements)
+        coherent = on_raster(coherent, resampled.raster)
     beams = tuple(focal_beams(acquisition.beam))
     box = diffraction_box(acquisition, simulation)
-    positions = scan_positions(coherent.scan, np.asarray(atoms.cell)).reshape(-1, 2)
+    moved = displacements if resampled is None else None
+    positions = displaced_positions(coherent.scan, np.asarray(atoms.cell), moved).reshape(-1, 2)
     width, height = positions.max(axis=0) - positions.min(axis=0)
     field_box = diffraction_box(acquisition, simulation, reach=(float(height), float(width)))
     sampling = max(box.sampling)  # the antialias aperture of the box, for every engine
     sizes = _sizes(
         atoms, coherent, simulation, box=box, field_box=field_box, positions=positions,
-        sampling=sampling, defoci=len(beams),
+        sampling=sampling, defoci=len(beams), displaced=displacements is not None,
     )  # fmt: skip
     exact = _exact_engines(atoms, sizes, box, field_box)
-    cost = _choose(atoms, simulation, sizes, exact, defoci=len(beams))
+    cost = _choose(
+        atoms, simulation, sizes, exact, defoci=len(beams), displaced=displacements is not None
+    )
     return Plan(
         acquisition=acquisition,
         coherent=coherent,
@@ -132,6 +169,8 @@ def make_plan(atoms: "Atoms", acquisition: StemAcquisition, simulation: Simulati
         field_box=field_box,
         sampling=sampling,
         cost=cost,
+        displacements=displacements,
+        resampled=resampled,
     )
 
 
@@ -162,6 +201,7 @@ def _sizes(
     positions: np.ndarray,
     sampling: float,
     defoci: int,
+    displaced: bool,
 ) -> dict[Engine, _Size]:
     slices = slice_count(atoms, simulation.slice_thickness)
     spread = positions.max(axis=0) - positions.min(axis=0)
@@ -173,7 +213,7 @@ def _sizes(
     }
     semiangle = coherent.beam.semiangle
     if is_periodic(atoms):
-        unique = len(unique_positions(positions, atoms)[0])
+        unique = probes if displaced else len(unique_positions(positions, atoms)[0])
         frame = 4 * float(np.prod(coherent.detector.shape))
         tiled = _Size(waves=unique, gpts=box.gpts, repeats=defoci, memory=slabs + unique * frame)
         if unique < probes:
@@ -242,6 +282,7 @@ def _choose(
     exact: set[Engine],
     *,
     defoci: int,
+    displaced: bool,
 ) -> CostEstimate:
     slices = slice_count(atoms, simulation.slice_thickness)
     configurations = max(1, simulation.phonons.configurations)
@@ -250,13 +291,13 @@ def _choose(
     if engine is Engine.AUTO:
         engine = min(exact & set(seconds), key=lambda name: (seconds[name], name.value))
     if engine not in sizes:
-        if engine is Engine.TILED and is_periodic(atoms):
+        if engine is Engine.TILED and is_periodic(atoms) and not displaced:
             sizes[engine], seconds[engine] = (
                 sizes[Engine.MULTISLICE],
                 seconds[Engine.MULTISLICE],
             )
         else:
-            raise BadInputError(_why_not(engine, periodic=is_periodic(atoms)))
+            raise BadInputError(_why_not(engine, periodic=is_periodic(atoms), displaced=displaced))
     size = sizes[engine]
     return CostEstimate(
         engine=engine,
@@ -271,7 +312,12 @@ def _choose(
     )
 
 
-def _why_not(engine: Engine, *, periodic: bool) -> str:
+def _why_not(engine: Engine, *, periodic: bool, displaced: bool) -> str:
+    if engine is Engine.TILED and periodic and displaced:
+        return (
+            "engine = tiled needs probe positions that repeat with the cell, and a distortion "
+            "moves each of them its own way; use engine = bloch, multislice or auto"
+        )
     if engine is Engine.BLOCH and periodic:
         return (
             "engine = bloch projects the potential onto the cell's own grid, which "

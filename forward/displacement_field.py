@@ -153,7 +153,7 @@ def _fitted(xy: FloatArray, residual: FloatArray, scan: Scan, width: float) -> F
     normal = np.einsum("nij,nija,nijb->nab", weight, d, d)
     # A column at the edge may be seen along one axis only: the least-norm answer then.
     seen = np.einsum("nij,nija,nijb,nijb->na", weight, d, d, u)
-    return np.einsum("nab,nb->na", np.linalg.pinv(normal, hermitian=True), seen)
+    return np.asarray(np.einsum("nab,nb->na", np.linalg.pinv(normal, hermitian=True), seen))
 
 
 def image_to_true(

@@ -21,7 +21,6 @@ from echolith.forward.cost import Plan, make_plan
 from echolith.forward.diffraction_box import UNATTENUATED, wave_sampling
 from echolith.forward.oblique_potential import occupants
 from echolith.forward.optics import aperture
-from echolith.forward.placement import scan_positions
 from echolith.forward.projected_potential import is_periodic
 from echolith.forward.simulation import Engine, Simulation
 from echolith.forward.stem_tasks import measured_blocks
@@ -158,7 +157,7 @@ def _box_around_probe(plan: Plan, atoms: "Atoms") -> tuple[float, float]:
     """Return height and width of the least box centred on a probe, Å."""
     if plan.cost.engine is not Engine.PRISM:
         return plan.box.side
-    positions = scan_positions(plan.coherent.scan, np.asarray(atoms.cell)).reshape(-1, 2)
+    positions = plan.positions(np.asarray(atoms.cell)).reshape(-1, 2)
     width, height = np.ptp(positions, axis=0)
     return plan.field_box.side[0] - float(height), plan.field_box.side[1] - float(width)
 

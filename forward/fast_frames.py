@@ -56,7 +56,8 @@ class FastFrames(Settings):
     def starts(self) -> FloatArray:
         """Return when each frame begins, (frames,), s."""
         ny, nx = self.shape
-        return np.arange(self.frames) * (ny * (nx * self.dwell + self.flyback) + self.pause)
+        period = ny * (nx * self.dwell + self.flyback) + self.pause
+        return np.asarray(np.arange(self.frames) * period, dtype=np.float64)
 
 
 def frame_displacements(

@@ -212,7 +212,7 @@ class ScanDistortion(Settings):
         for n in range(-KERNEL_REACH, KERNEL_REACH + 2):
             weight = np.exp(-((x - node - n) ** 2) / 2)
             process += weight[..., None] * noise[node + n + KERNEL_REACH]
-        return process / np.pi**0.25
+        return np.asarray(process / np.pi**0.25)
 
     def _shaken(self, scan: Scan, frame: int) -> FloatArray:
         ny, nx = scan.shape

@@ -18,8 +18,11 @@ import numpy as np
 import xarray as xr
 
 import echolith
-from echolith.forward.acquisition import StemAcquisition
+from echolith.forward.aberration_sum import added
+from echolith.forward.acquisition import Aberrations, StemAcquisition
 from echolith.forward.cost import CostEstimate, Plan, estimate_cost, make_plan
+from echolith.forward.displaced_scan import displacements_of
+from echolith.forward.displacement_field import Distortion
 from echolith.forward.engine_error import box_error, haadf_error, stated_error
 from echolith.forward.phonons import Phonons
 from echolith.forward.simulation import Engine, ProjectedPotential, Simulation
@@ -46,7 +49,12 @@ _DEFAULT = Simulation()
 
 
 def stem_mean(
-    atoms: "Atoms", *, acquisition: StemAcquisition, simulation: Simulation = _DEFAULT
+    atoms: "Atoms",
+    *,
+    acquisition: StemAcquisition,
+    simulation: Simulation = _DEFAULT,
+    distortion: Distortion | None = None,
+    residual: Aberrations | None = None,
 ) -> xr.Dataset:
     """Simulate the expected counts of a 4D-STEM measurement, lazily.
 
@@ -60,7 +68,12 @@ def stem_mean(
         Beam along +z; the scan is centred on the cell. With ``pbc`` True along x and y the cell
         repeats, else vacuum surrounds it.
     acquisition : StemAcquisition
+        As meant, and as recorded.
     simulation : Simulation, optional
+    distortion : Distortion, optional
+        Moves the probe; nothing of it is recorded. Not with `Engine.TILED`.
+    residual : Aberrations, optional
+        Added to those of the beam; nothing of them is recorded.
 
     Returns
     -------
@@ -76,11 +89,13 @@ def stem_mean(
     Raises
     ------
     BadInputError
-        If the specimen is empty, without cell, thinner than a slice, or has atoms outside, or if
-        the sampling given would alias.
+        If the specimen is empty, without cell, thinner than a slice, or has atoms outside, if
+        the sampling given would alias, or if the distortion carries the probe further than the
+        field, or off a specimen that does not repeat.
     """
     acquisition.warn_if_undersampled()
-    plan = make_plan(atoms, acquisition, simulation)
+    displacements = displacements_of(distortion, acquisition.scan)
+    plan = make_plan(atoms, _with_residual(acquisition, residual), simulation, displacements)
     blocks = measured_blocks(atoms, plan)
     nx = acquisition.scan.shape[1]
     frame = acquisition.detector.stored_shape
@@ -89,13 +104,27 @@ def stem_mean(
     if acquisition.haadf is not None:
         haadf = _joined([(block[1], (rows, nx)) for rows, block in blocks])
         variables["haadf"] = xr.Variable(FRAMES[:2], haadf)
-    attributes = _attributes(plan, atoms)
+    attributes = {"acquisition": acquisition.model_dump_json()} | _attributes(plan, atoms)
     dataset = xr.Dataset(variables, coords=_coordinates(acquisition), attrs=attributes)
     for variable in dataset.data_vars.values():
         variable.attrs["units"] = "electrons"
     if "haadf" in dataset:
         dataset["haadf"].attrs["engine_error"] = haadf_error(plan, atoms)
     return dataset
+
+
+def _with_residual(acquisition: StemAcquisition, residual: Aberrations | None) -> StemAcquisition:
+    if residual is None or not any(coefficient for _, _, coefficient, _ in residual.terms()):
+        return acquisition
+    total = added(acquisition.beam.aberrations, residual)
+    beam = acquisition.beam.model_copy(update={"aberrations": total})
+    return acquisition.model_copy(update={"beam": beam})
+
+
+def _source_error(plan: Plan) -> float:
+    if plan.resampled is not None and plan.cost.engine is not Engine.BLOCH:
+        return plan.resampled.interpolation.error
+    return max(filter_.error for filter_ in plan.filters)
 
 
 def _joined(blocks: "list[tuple[Any, tuple[int, ...]]]") -> "da.Array":
@@ -121,11 +150,10 @@ def _coordinates(acquisition: StemAcquisition) -> dict[str, xr.Variable]:
 def _attributes(plan: Plan, atoms: "Atoms") -> dict[str, str | float]:
     error, basis = stated_error(plan, atoms)
     return {
-        "acquisition": plan.acquisition.model_dump_json(),
         "simulation": plan.simulation.model_dump_json(),
         "engine": plan.cost.engine.value,
         "engine_error": error,
         "engine_error_basis": basis,
-        "source_spread_error": max(filter_.error for filter_ in plan.filters),
+        "source_spread_error": _source_error(plan),
         "echolith_version": echolith.__version__,
     }

@@ -11,11 +11,12 @@ from echolith.forward.bloch import BlochOperator, prepare
 from echolith.forward.coherence import SourceFilter
 from echolith.forward.cost import Plan
 from echolith.forward.diffraction_box import DiffractionBox, Readout
+from echolith.forward.displaced_scan import displaced_positions
 from echolith.forward.multislice import Slices, probe_frames
 from echolith.forward.phonons import displaced
-from echolith.forward.placement import scan_positions
 from echolith.forward.prism import Prism, plane_waves, scattering_rows
 from echolith.forward.projected_potential import Region, region_around, transmission
+from echolith.forward.resampled_scan import ResampledScan
 from echolith.forward.simulation import Engine
 from echolith.forward.tiling import unique_positions
 
@@ -40,11 +41,15 @@ def measured_blocks(atoms: "Atoms", plan: Plan) -> list[tuple[int, Task]]:
     if plan.cost.engine is Engine.BLOCH:
         tasks = _bloch(atoms, plan, chunks)
         return [(rows.stop - rows.start, task) for rows, task in zip(chunks, tasks, strict=True)]
-    extended = scan.shape[0] + 2 * plan.filters[0].margin
-    wanted = row_chunks(extended, chunks[0].stop - chunks[0].start)
+    wanted = row_chunks(plan.coherent.scan.shape[0], chunks[0].stop - chunks[0].start)
     raw = _ENGINES[plan.cost.engine](atoms, plan, wanted)
     if plan.acquisition.beam.source_spread == 0:
         return [(rows.stop - rows.start, task) for rows, task in zip(chunks, raw, strict=True)]
+    if plan.resampled is not None:
+        return [
+            (rows.stop - rows.start, _resampled(rows, wanted, raw, plan.resampled))
+            for rows in chunks
+        ]
     sharp = [delayed(_filter_columns, nout=2)(task, plan.filters[1]) for task in raw]
     return [
         (rows.stop - rows.start, _filtered(rows, wanted, sharp, plan.filters[0])) for rows in chunks
@@ -73,11 +78,15 @@ def _filter_columns(block: Block, columns: SourceFilter) -> Block:
 
 
 def _filtered(rows: slice, raw_rows: list[slice], raw: list[Task], filter_: SourceFilter) -> Task:
-    first, last = rows.start, rows.stop + 2 * filter_.margin
-    used = [n for n, r in enumerate(raw_rows) if r.start < last and r.stop > first]
-    skip = first - raw_rows[used[0]].start
-    keep = slice(skip, skip + last - first)
+    used, keep = _blocks_of(slice(rows.start, rows.stop + 2 * filter_.margin), raw_rows)
     return delayed(_filter_rows, nout=2)([raw[n] for n in used], keep, filter_)
+
+
+def _blocks_of(rows: slice, raw_rows: list[slice]) -> tuple[list[int], slice]:
+    """Return which blocks some rows lie in, and where in these together."""
+    used = [n for n, r in enumerate(raw_rows) if r.start < rows.stop and r.stop > rows.start]
+    skip = rows.start - raw_rows[used[0]].start
+    return used, slice(skip, skip + rows.stop - rows.start)
 
 
 def _filter_rows(blocks: Sequence[Block], keep: slice, filter_: SourceFilter) -> Block:
@@ -86,13 +95,26 @@ def _filter_rows(blocks: Sequence[Block], keep: slice, filter_: SourceFilter) ->
     return np.maximum(filter_.apply(counts, 0), 0), np.maximum(filter_.apply(haadf, 0), 0)
 
 
+def _resampled(rows: slice, raw_rows: list[slice], raw: list[Task], scan: ResampledScan) -> Task:
+    used, keep = _blocks_of(scan.needed(rows), raw_rows)
+    return delayed(_resample_rows, nout=2)([raw[n] for n in used], keep, rows, scan)
+
+
+def _resample_rows(blocks: Sequence[Block], keep: slice, rows: slice, scan: ResampledScan) -> Block:
+    counts, haadf = (np.concatenate(parts)[keep] for parts in zip(*blocks, strict=True))
+    drawn = scan.rows(rows, counts.reshape(*haadf.shape, -1))
+    drawn = drawn.reshape(*drawn.shape[:2], *counts.shape[2:])
+    ring = scan.rows(rows, haadf[..., None])[..., 0]
+    return np.maximum(drawn, 0), np.maximum(ring, 0)
+
+
 def _configurations(atoms: "Atoms", plan: Plan) -> list["Atoms"]:
     phonons = plan.simulation.phonons
     return [displaced(atoms, phonons, n) for n in range(max(1, phonons.configurations))]
 
 
 def _positions(atoms: "Atoms", plan: Plan) -> FloatArray:
-    return np.asarray(scan_positions(plan.coherent.scan, np.asarray(atoms.cell)), dtype=np.float64)
+    return plan.positions(np.asarray(atoms.cell))
 
 
 def _slices(atoms: "Atoms", plan: Plan, positions: FloatArray, box: DiffractionBox) -> list[Task]:
@@ -212,8 +234,11 @@ def _prism_rows(positions: FloatArray, prisms: Sequence[Prism], plan: Plan) -> B
 def _bloch(atoms: "Atoms", plan: Plan, chunks: list[slice]) -> list[Task]:
     build = delayed(_bloch_operator)
     operators = [build(moved, plan) for moved in _configurations(atoms, plan)]
+    positions = displaced_positions(
+        plan.acquisition.scan, np.asarray(atoms.cell), plan.displacements
+    )
     task = delayed(_bloch_rows, nout=2)
-    return [task(operators, rows) for rows in chunks]
+    return [task(operators, positions[rows]) for rows in chunks]
 
 
 def _bloch_operator(atoms: "Atoms", plan: Plan) -> BlochOperator:
@@ -226,10 +251,10 @@ def _bloch_operator(atoms: "Atoms", plan: Plan) -> BlochOperator:
     )
 
 
-def _bloch_rows(operators: Sequence[BlochOperator], rows: slice) -> Block:
+def _bloch_rows(operators: Sequence[BlochOperator], positions: FloatArray) -> Block:
     blocks = []
     for operator in operators:
-        counts, haadf = operator.rows(rows)
+        counts, haadf = operator.at(positions)
         ring = np.zeros(counts.shape[:2], dtype=np.float32) if haadf is None else haadf
         blocks.append((counts, ring))
     return blocks[0] if len(blocks) == 1 else _mean(blocks)
