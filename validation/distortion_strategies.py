@@ -1,0 +1,48 @@
+"""Strategies for what goes wrong in an acquisition: drift, jitter, detectors, damage."""
+
+from hypothesis import strategies as st
+
+from echolith.forward.scan_distortion import ScanDistortion
+from echolith.validation.plain_numbers import at_least, near
+
+LARGEST_SEED = 2**32 - 1
+
+
+def scan_distortions(
+    *, jitter: float = 0.1, drift: float = 1.0
+) -> st.SearchStrategy[ScanDistortion]:
+    """Draw distortions of a slow scan; they shrink to none.
+
+    Parameters
+    ----------
+    jitter : float
+        Largest standard deviation of lines and positions, Å.
+    drift : float
+        Largest speed along each axis, Å/s, and standard deviation of the random drift, Å.
+
+    Raises
+    ------
+    BadInputError
+        If a limit is negative or not finite.
+
+    Examples
+    --------
+    >>> from hypothesis import find
+    >>> find(scan_distortions(), lambda found: found.drift[0] > 0.5).drift
+    (0.51, 0.0)
+    """
+    at_least("jitter", jitter, 0, " Å")
+    at_least("drift", drift, 0, " Å/s")
+    speed = near(0.0, low=-drift, high=drift, step=0.01)
+    deviation = near(0.0, low=0, high=jitter, step=0.001)
+    return st.builds(
+        ScanDistortion,
+        drift=st.tuples(speed, speed),
+        random_drift=near(0.0, low=0, high=drift, step=0.01),
+        correlation_time=near(1.0, low=0.01, high=100, step=0.01),
+        line_jitter=deviation,
+        position_jitter=deviation,
+        dwell=st.sampled_from([1 / 7500, 1e-6, 1e-3]),
+        flyback=st.sampled_from([0.0, 1e-4, 0.01]),
+        seed=st.integers(0, LARGEST_SEED),
+    )
