@@ -214,7 +214,7 @@ def exchanged(atoms: Atoms, sites: CationSites, first: Integers, second: Integer
 
     Either may be empty. Atoms keep what they carry, but for position and column.
     """
-    moved = atoms.copy()
+    moved: Atoms = atoms.copy()
     remember_columns(moved)
     for here, there in ((first, second), (second, first)):
         filled = sites.atom[here] >= 0

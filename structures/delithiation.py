@@ -34,13 +34,14 @@ def delithiated(
     BadInputError
         If a part is outside 0 to 1 or the atoms do not name their columns.
     """
-    remaining = atoms.copy()
+    remaining: Atoms = atoms.copy()
     remember_columns(remaining)
     kept = np.ones(len(atoms), dtype=bool)
     for kind, part in (("Li", alkali_layer), ("M", metal_layer)):
         check_part(f"lithium left on {kind} sites", part)
         kept[_leaving(atoms, kind, part, seed)] = False
-    return remaining[kept]
+    del remaining[np.flatnonzero(~kept)]
+    return remaining
 
 
 def _leaving(atoms: Atoms, kind: str, part: float, seed: int) -> npt.NDArray[np.intp]:
