@@ -68,6 +68,12 @@ def find_lattice(columns: xr.Dataset) -> ProjectedLattice:
         If there are too few M or O columns or the M columns form no lattice.
     """
     metals, oxygens = (points_of(columns, name) for name in ("M", "O"))
+    origin, a, c = metal_lattice(metals)
+    return ProjectedLattice(a=a, c=c, o=_oxygen_offset(oxygens, metals, a, c), origin=origin)
+
+
+def metal_lattice(metals: Array) -> tuple[Array, Array, Array]:
+    """Return origin, A and C (Å) of M columns (n, 2) alone, as `find_lattice` does."""
     if len(metals) < 4:
         raise BadInputError(
             f"{len(metals)} M columns; expected 4 or more that span a lattice; scan a larger field "
@@ -77,8 +83,7 @@ def find_lattice(columns: xr.Dataset) -> ProjectedLattice:
     if a @ s < 0:
         s = -s
     origin, a, s = _refined(metals, a, s)
-    c = s - a
-    return ProjectedLattice(a=a, c=c, o=_oxygen_offset(oxygens, metals, a, c), origin=origin)
+    return origin, a, s - a
 
 
 def sublattices(columns: xr.Dataset, lattice: ProjectedLattice) -> npt.NDArray[np.str_]:
