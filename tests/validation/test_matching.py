@@ -27,7 +27,7 @@ def test_matching_does_not_depend_on_the_order(order: list[int]) -> None:
     assert (match.expected, match.unmatched) == (len(GRID), 0)
 
 
-@given(st.floats(-0.2, 0.2), st.floats(-0.2, 0.2))
+@given(st.floats(-0.7, 0.7), st.floats(-0.7, 0.7))
 def test_the_gauge_takes_any_common_shift_out(dx: float, dy: float) -> None:
     truth = columns(GRID)
     aligned = remove_shift(columns(GRID + np.array([dx, dy])), truth)

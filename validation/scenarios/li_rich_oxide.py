@@ -4,42 +4,32 @@ The specimen is seen along monoclinic [010]; the quantities are the eight named 
 distances (Song et al., Joule 6 (2022)).
 """
 
-from enum import Enum
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 from ase import Atoms
 from pydantic import Field
 
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import (
+    Aberrations,
     AnnularDetector,
     Beam,
     PixelDetector,
     Scan,
-    Settings,
     StemAcquisition,
 )
 from echolith.forward.noise import PoissonCounting
 from echolith.forward.placement import scan_positions, to_scan_frame
+from echolith.forward.scan_distortion import ScanDistortion
 from echolith.forward.stem import Simulation, stem_mean
 from echolith.inverse.distances import measure_distances
 from echolith.inverse.projected_columns import ColumnSolver, recover_columns
 from echolith.structures.columns import Rectangle, true_columns, true_distances, true_pairs
-from echolith.structures.files import read_structure
-from echolith.structures.li_rich_oxide import (
-    PRISTINE,
-    PRISTINE_MEASURED,
-    Occupation,
-    ProjectedParameters,
-    field_specimen,
-    periodic_specimen,
-)
-from echolith.structures.orientation import project_structure
-from echolith.units import Angstrom, ElectronsPerSquareAngstrom
+from echolith.units import ElectronsPerSquareAngstrom
 from echolith.validation.column_bound import field_information
 from echolith.validation.diagnosis import diagnose_columns
 from echolith.validation.gauge import remove_shift
@@ -52,42 +42,28 @@ from echolith.validation.metrics import (
 )
 from echolith.validation.residuals import column_residuals
 from echolith.validation.scenario import Scenario
+from echolith.validation.scenarios.li_rich_specimen import SpecimenSettings, build_specimen
 
 SUMMARY = "Li-rich layered oxide along [010]: 4D-STEM, ptychographic phase, eight named distances"
 QUANTITIES = ("m_m", "o_o_mli", "m_m_olio", "o_o_li", "m_m_li", "o_o_2m", "o_o_2li", "o_o_m")
 SPECIES = ("M", "O", "Li")
+Positions = npt.NDArray[np.float64]
 EDGE = 2.0
 """Å; true columns nearer than this to the border of the scan are not asked for."""
 
 
-class State(Enum):
-    """State of charge of the oxide."""
-
-    PRISTINE = "pristine"
-    """The cell of the literature (Li2MnO3-type)."""
-    PRISTINE_MEASURED = "pristine-measured"
-    """The projected distances as published from the microscope, 3 to 4 % longer."""
-
-
-PARAMETERS: dict[State, ProjectedParameters] = {
-    State.PRISTINE: PRISTINE,
-    State.PRISTINE_MEASURED: PRISTINE_MEASURED,
-}
-
-
-class LiRichOxideSettings(Settings):
+class LiRichOxideSettings(SpecimenSettings):
     """What can be set in the scenario ``li-rich-oxide``."""
 
-    state: State = State.PRISTINE
-    thickness: Annotated[Angstrom, Field(gt=0, le=1000)] = 20.0
-    occupation: Occupation = Occupation.RANDOM
-    structure: Path | None = None
-    zone_axis: tuple[int, int, int] = (0, 1, 0)
     beam: Beam = Beam()
     scan: Scan = Scan()
     detector: PixelDetector = PixelDetector()
     haadf: AnnularDetector | None = AnnularDetector()
     dose: Annotated[ElectronsPerSquareAngstrom, Field(gt=0)] = 8.1e4
+    distortion: ScanDistortion = ScanDistortion()
+    """Drift and jitter of the probe, unknown to the solver."""
+    residual: Aberrations = Aberrations()
+    """Of the probe beyond those of the beam, unknown to the solver."""
     simulation: Simulation = Simulation()
     solver: ColumnSolver = ColumnSolver()
 
@@ -128,7 +104,13 @@ def li_rich_oxide(settings: LiRichOxideSettings) -> Scenario:
         settings=settings,
         build=partial(_build, settings),
         truth=partial(_truth, settings),
-        forward=partial(stem_mean, acquisition=acquisition, simulation=settings.simulation),
+        forward=partial(
+            stem_mean,
+            acquisition=acquisition,
+            simulation=settings.simulation,
+            distortion=None if settings.distortion.still else settings.distortion,
+            residual=settings.residual,
+        ),
         noise=PoissonCounting(),
         solver=partial(recover_columns, options=settings.solver),
         gauge=remove_shift,
@@ -152,7 +134,7 @@ def li_rich_oxide(settings: LiRichOxideSettings) -> Scenario:
 def _information(settings: LiRichOxideSettings, specimen: Atoms) -> Information:
     return field_information(
         _columns_in_scan(settings, specimen),
-        parameters=PARAMETERS[settings.state],
+        parameters=settings.parameters,
         occupation=settings.occupation,
         thickness=settings.thickness,
         acquisition=settings.acquisition,
@@ -173,58 +155,59 @@ def _field(settings: LiRichOxideSettings) -> tuple[float, float]:
     """Height and width of specimen needed: the scanned field, however rotated, and a probe."""
     box = settings.beam.wavelength / (min(settings.detector.pixel_size) * 1e-3)
     side = float(np.hypot(*settings.scan.extent)) if settings.scan.rotation else 0.0
-    height, width = (max(length, side) + box for length in settings.scan.extent)
+    drift = np.ptp(settings.distortion.displacements(settings.scan), axis=(0, 1))[::-1]
+    height, width = (
+        max(length, side) + box + move
+        for length, move in zip(settings.scan.extent, drift, strict=True)
+    )
     return height, width
 
 
 def _build(settings: LiRichOxideSettings, seed: int) -> Atoms:
-    if settings.structure is not None:
-        return project_structure(
-            read_structure(settings.structure),
-            zone_axis=settings.zone_axis,
-            field=_field(settings),
-            thickness=settings.thickness,
-            seed=seed,
-        )
-    parameters = PARAMETERS[settings.state]
-    if settings.occupation is Occupation.ORDERED:
-        return periodic_specimen(
-            parameters, thickness=settings.thickness, occupation=settings.occupation
-        )
-    return field_specimen(
-        parameters,
-        field=_field(settings),
-        thickness=settings.thickness,
-        occupation=settings.occupation,
-        seed=seed,
-    )
+    return build_specimen(settings, field=_field(settings), seed=seed)
 
 
 def _truth(settings: LiRichOxideSettings, specimen: Atoms) -> xr.Dataset:
     columns = _columns_in_scan(settings, specimen)
     if "lattice_i" in columns:
         inner = ~columns["edge"].values
-        return xr.merge([columns, true_pairs(columns), true_distances(columns, within=inner)])
+        distances = [true_pairs(columns), true_distances(columns, within=inner)]
+        return xr.merge([_as_imaged(settings, columns), *distances])
     try:
-        return xr.merge([columns, measure_distances(columns)])
+        return xr.merge([_as_imaged(settings, columns), measure_distances(columns)])
     except BadInputError:
-        return columns
+        return _as_imaged(settings, columns)
 
 
 def _columns_in_scan(settings: LiRichOxideSettings, specimen: Atoms) -> xr.Dataset:
     """Return the true columns in the scan, in the scan frame; those near its border flagged."""
     scan, cell = settings.scan, np.asarray(specimen.cell)
+    reach = 1 + np.abs(settings.distortion.displacements(scan)).max()
     corners = scan_positions(scan, cell)[[0, 0, -1, -1], [0, -1, 0, -1]]
-    (x_min, y_min), (x_max, y_max) = corners.min(axis=0) - 1, corners.max(axis=0) + 1
+    (x_min, y_min), (x_max, y_max) = corners.min(axis=0) - reach, corners.max(axis=0) + reach
     columns = true_columns(
         specimen, region=Rectangle(x_min=x_min, x_max=x_max, y_min=y_min, y_max=y_max)
     )
     xy = to_scan_frame(np.stack([columns["x"].values, columns["y"].values], axis=-1), scan, cell)
     height, width = scan.extent
-    inset = np.minimum(xy, np.array([width, height]) - xy).min(axis=1)
+    imaged = _imaged(settings, xy)
+    inset = np.minimum(imaged, np.array([width, height]) - imaged).min(axis=1)
     moved = columns.assign(
         x=("column", xy[:, 0], {"units": "Å", "long_name": "x in the scan frame"}),
         y=("column", xy[:, 1], {"units": "Å", "long_name": "y in the scan frame"}),
         edge=("column", inset < EDGE),
     )
     return moved.isel(column=np.flatnonzero(inset > 0))
+
+
+def _imaged(settings: LiRichOxideSettings, xy: Positions) -> Positions:
+    """Return where points of the scan frame appear in the image."""
+    if settings.distortion.still:
+        return xy
+    return settings.distortion.true_to_image(xy, settings.scan)
+
+
+def _as_imaged(settings: LiRichOxideSettings, columns: xr.Dataset) -> xr.Dataset:
+    """Put the columns where the image shows them; what lies between them stays true."""
+    xy = _imaged(settings, np.stack([columns["x"].values, columns["y"].values], axis=-1))
+    return columns.assign(x=columns["x"].copy(data=xy[:, 0]), y=columns["y"].copy(data=xy[:, 1]))
