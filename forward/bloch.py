@@ -155,7 +155,7 @@ def prepare(
     ----------
     Reciprocity (transposed multislice): J. M. Cowley, Appl. Phys. Lett. 15 (1969) 58.
     """
-    _check(atoms, acquisition, sampling, slice_thickness)
+    check_crystal(atoms, acquisition, sampling, slice_thickness)
     beam = acquisition.beam
     slices = crystal_slices(
         atoms, energy=beam.energy, sampling=sampling, slice_thickness=slice_thickness
@@ -170,7 +170,7 @@ def prepare(
     pixels = _pixel_terms(samples, acquisition, slices, harmonics, focal)
     ring = None
     if acquisition.haadf is not None:
-        terms = _ring_terms(acquisition.haadf, acquisition, slices, harmonics, focal)
+        terms = ring_terms(acquisition.haadf, acquisition, slices, harmonics, focal)
         ring = _padded(terms * response)
     return BlochOperator(
         acquisition=acquisition,
@@ -181,9 +181,10 @@ def prepare(
     )
 
 
-def _check(
+def check_crystal(
     atoms: "Atoms", acquisition: StemAcquisition, sampling: float, slice_thickness: float
 ) -> None:
+    """Refuse a specimen that does not repeat or a grid that does not hold what is detected."""
     if not is_periodic(atoms):
         raise BadInputError(
             f"the specimen is not laterally periodic (pbc = {atoms.pbc.tolist()}); expected True "
@@ -265,7 +266,7 @@ def _some_pixel_terms(
     return terms
 
 
-def _ring_terms(
+def ring_terms(
     detector: AnnularDetector,
     acquisition: StemAcquisition,
     slices: CrystalSlices,

@@ -44,30 +44,31 @@ def displacements_of(distortion: Distortion | None, scan: Scan) -> FloatArray | 
 def displaced_positions(
     scan: Scan, cell: npt.NDArray[np.floating], displacements: FloatArray | None
 ) -> FloatArray:
-    """Return where the probe is in the specimen frame, (ny, nx, 2) xy in Å.
+    """Return where the probe is in the specimen frame, (..., ny, nx, 2) xy in Å.
 
     Parameters
     ----------
     scan : Scan
     cell : array, (3, 3)
         Of the specimen, Å.
-    displacements : array or None, (rows, columns, 2)
-        Scan frame. Of a smaller raster amid this one they are held at its edges: there are
-        positions around the scan where the source is wide.
+    displacements : array or None, (..., ny, nx, 2)
+        xy in the scan frame, Å.
     """
     positions = np.asarray(scan_positions(scan, cell), dtype=np.float64)
     if displacements is None:
         return positions
-    margins = [
-        ((n - held) // 2, (n - held) // 2)
-        for n, held in zip(scan.shape, displacements.shape, strict=False)
-    ]
-    held = np.pad(displacements, [*margins, (0, 0)], mode="edge")
-    return np.asarray(positions + rotate(held, scan.rotation))
+    return np.asarray(positions + rotate(displacements, scan.rotation))
 
 
 def check_covered(atoms: "Atoms", scan: Scan, displacements: FloatArray) -> None:
     """Refuse displacements that carry the probe off the field or off the specimen.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+    scan : Scan
+    displacements : array, (..., ny, nx, 2)
+        xy in the scan frame, Å.
 
     Raises
     ------

@@ -43,6 +43,16 @@ class FastFrames(Settings):
     def _one_step_for_both(cls, value: Any) -> Any:
         return (value, value) if isinstance(value, int | float) else value
 
+    @field_validator("step")
+    @classmethod
+    def _plausible_step(cls, value: tuple[float, float]) -> tuple[float, float]:
+        return Scan(step=value).step
+
+    @field_validator("dwell")
+    @classmethod
+    def _plausible_dwell(cls, value: float) -> float:
+        return ScanDistortion(dwell=value).dwell
+
     @property
     def scan(self) -> Scan:
         """The raster of every frame."""

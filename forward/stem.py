@@ -95,7 +95,7 @@ def stem_mean(
     """
     acquisition.warn_if_undersampled()
     displacements = displacements_of(distortion, acquisition.scan)
-    plan = make_plan(atoms, _with_residual(acquisition, residual), simulation, displacements)
+    plan = make_plan(atoms, with_residual(acquisition, residual), simulation, displacements)
     blocks = measured_blocks(atoms, plan)
     nx = acquisition.scan.shape[1]
     frame = acquisition.detector.stored_shape
@@ -113,7 +113,8 @@ def stem_mean(
     return dataset
 
 
-def _with_residual(acquisition: StemAcquisition, residual: Aberrations | None) -> StemAcquisition:
+def with_residual(acquisition: StemAcquisition, residual: Aberrations | None) -> StemAcquisition:
+    """Return an acquisition by a beam with residual aberrations added."""
     if residual is None or not any(coefficient for _, _, coefficient, _ in residual.terms()):
         return acquisition
     total = added(acquisition.beam.aberrations, residual)

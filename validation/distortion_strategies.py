@@ -2,7 +2,9 @@
 
 from hypothesis import strategies as st
 
+from echolith.forward.fast_frames import FastFrames
 from echolith.forward.scan_distortion import ScanDistortion
+from echolith.validation.acquisition_strategies import ROTATIONS
 from echolith.validation.plain_numbers import at_least, near
 
 LARGEST_SEED = 2**32 - 1
@@ -45,4 +47,41 @@ def scan_distortions(
         dwell=st.sampled_from([1 / 7500, 1e-6, 1e-3]),
         flyback=st.sampled_from([0.0, 1e-4, 0.01]),
         seed=st.integers(0, LARGEST_SEED),
+    )
+
+
+def fast_frames(*, frames: int = 4, largest: int = 16) -> st.SearchStrategy[FastFrames]:
+    """Draw short series of small, fast frames; they shrink to two frames of 2 x 2 positions.
+
+    Parameters
+    ----------
+    frames : int
+        Most frames.
+    largest : int
+        Most positions along one axis.
+
+    Raises
+    ------
+    BadInputError
+        If there are fewer than two frames or positions.
+
+    Examples
+    --------
+    >>> from hypothesis import find
+    >>> find(fast_frames(), lambda found: found.shape[1] > 4).shape
+    (2, 5)
+    """
+    at_least("frames", frames, 2)
+    at_least("largest", largest, 2)
+    size, step = st.integers(2, largest), near(0.1, low=0.05, high=0.25, step=0.001)
+    return st.builds(
+        FastFrames,
+        frames=st.integers(2, frames),
+        shape=st.tuples(size, size),
+        step=st.tuples(step, step),
+        rotation=st.sampled_from(ROTATIONS),
+        dwell=st.sampled_from([2e-6, 1e-5]),
+        flyback=st.sampled_from([1e-4, 0.0]),
+        pause=st.sampled_from([0.0, 1.0]),
+        dose=near(2e3, low=1e3, high=1e4, step=100),
     )
