@@ -9,6 +9,7 @@ one plane: for one of some thickness, C10 refers to its middle, ``C10 + thicknes
 whose C10 is stated at the entrance surface. That is the value which focuses SSB and WDD.
 """
 
+import itertools
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -33,7 +34,11 @@ FALSE_ALARM = 1e-3
 """Chance of taking the higher order where there is none of it."""
 COARSE = 30
 """Strongest Q used on the way; all are used at the end."""
-COARSE_TURNS, TURNS = 12, 25
+COARSE_TURNS, TURNS = 8, 25
+DEFOCUS_GUESSES = (0.0, -8.0, 8.0, -16.0, 16.0)
+SPHERICAL_GUESSES = (0.0, -6.0, 6.0)
+"""rad at the rim; tried only where nearby pixels differ by more than pi, so that none does from one
+of these. Aberrations up to about twice as large are found (8 rad of C10 are 127 Å at 22.4 mrad)."""
 
 
 class AberrationOptions(Settings):
@@ -43,7 +48,7 @@ class AberrationOptions(Settings):
     """Highest order fitted; by default 3, and 5 where that explains significantly more."""
     frequencies: Annotated[int, Field(ge=1, le=4096)] = 100
     """Most spatial frequencies used, the strongest ones."""
-    significance: Annotated[float, Field(ge=1)] = 4.0
+    significance: Annotated[float, Field(ge=1)] = 3.0
     """Least power of a spatial frequency beyond the noise, in its standard deviations."""
     window: Window | None = None
     """For the edges of the scan; by default none, and Hann's where that fits better."""
@@ -132,12 +137,15 @@ def _fit(
     if not overlaps.chosen:
         return _Fit(overlaps=overlaps, order=order, solution=None)
     damping = _damping(overlaps.acquisition.beam, options.thickness)
-    start = starting_phases(overlaps, min(order, LOWEST))
-    solution = _descend(overlaps, start, order, damping)
-    if options.order is None and _explained(solution) >= LEAST_EXPLAINED:
-        higher = _descend(overlaps, solution.phases, HIGHEST, damping)
-        if _significant(higher, len(solution.phases)):
-            order, solution = HIGHEST, higher
+    solution = _first(overlaps, min(order, LOWEST), damping)
+    if _explained(solution) >= LEAST_EXPLAINED:
+        solution = _descend(overlaps, solution.phases, order, damping)
+        if options.order is None:
+            higher = _descend(overlaps, solution.phases, HIGHEST, damping)
+            if _significant(higher, len(solution.phases)):
+                order, solution = HIGHEST, higher
+    else:
+        order = min(order, LOWEST)
     return _Fit(overlaps=overlaps, order=order, solution=solution)
 
 
@@ -147,12 +155,35 @@ def _damping(beam: Beam, thickness: float) -> Damping:
     return Damping(focal=rim * beam.focal_spread, thick=rim * thickness / 2)
 
 
+def _first(overlaps: Overlaps, order: int, damping: Damping) -> Solution:
+    """Return a coarse solution: from no aberrations, and where that fails from the best guess."""
+    best = _coarse(overlaps, np.zeros(len(components(order))), order, damping)
+    if _explained(best) >= LEAST_EXPLAINED:
+        return best
+    names = [component.name for component in components(order)]
+    for defocus, spherical in itertools.product(DEFOCUS_GUESSES, SPHERICAL_GUESSES):
+        guess = np.zeros(len(names))
+        guess[names.index("C10")] = defocus
+        if "C30" in names:
+            guess[names.index("C30")] = spherical
+        trial = _coarse(overlaps, guess, order, damping)
+        if _explained(trial) > _explained(best):
+            best = trial
+        if _explained(best) >= LEAST_EXPLAINED:
+            break
+    return best
+
+
+def _coarse(overlaps: Overlaps, guess: FloatArray, order: int, damping: Damping) -> Solution:
+    start = starting_phases(overlaps, order, guess=guess, most=COARSE)
+    return refined(overlaps, start, order, damping, turns=COARSE_TURNS, most=COARSE)
+
+
 def _descend(overlaps: Overlaps, start: FloatArray, order: int, damping: Damping) -> Solution:
-    """Refine a start of the same or a lower order, coarsely and then with every Q."""
+    """Refine a start of the same or a lower order with every Q."""
     phases = np.zeros(len(components(order)))
     phases[: len(start)] = start
-    coarse = refined(overlaps, phases, order, damping, turns=COARSE_TURNS, most=COARSE)
-    return refined(overlaps, coarse.phases, order, damping, turns=TURNS)
+    return refined(overlaps, phases, order, damping, turns=TURNS)
 
 
 def _explained(solution: Solution | None) -> float:

@@ -20,26 +20,33 @@ WEAKEST = 1e-3
 """Singular values below, relative to the largest, are left out: what they say is noise."""
 
 
-def starting_phases(overlaps: Overlaps, order: int) -> FloatArray:
+def starting_phases(
+    overlaps: Overlaps, order: int, *, guess: FloatArray | None = None, most: int | None = None
+) -> FloatArray:
     """Return the components up to an order in rad at the rim.
 
     Parameters
     ----------
     overlaps : Overlaps
     order : int
+    guess : array, (components,), optional
+        Where to begin; zero by default.
+    most : int, optional
+        Use the strongest Q only.
 
     References
     ----------
     Lupini, Chi & Jesse, J. Microsc. 263 (2016) 43, for the linear system of unwrapped phases.
     """
     powers = exponents(order)
-    phases = np.zeros(len(powers))
+    phases = np.zeros(len(powers)) if guess is None else guess
+    chosen = overlaps.chosen[:most]
     x, y = (_centres(values, overlaps.samples) for values in (overlaps.x, overlaps.y))
     for distance in _distances(overlaps):
-        pairs = [_pairs(overlap, overlaps, x, y, distance) for overlap in overlaps.chosen]
+        pairs = [_pairs(overlap, overlaps, x, y, distance) for overlap in chosen]
         for _ in range(TURNS):
             gradient, matrix = np.zeros(len(powers)), np.zeros((len(powers),) * 2)
-            for overlap, (first, second, sign) in zip(overlaps.chosen, pairs, strict=True):
+            for overlap, (first, second, sign) in zip(chosen, pairs, strict=True):
                 if not first.size:
                     continue
                 add_pairs(
