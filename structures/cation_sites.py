@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
 from ase import Atoms
 
 from echolith.errors import BadInputError
@@ -26,6 +25,7 @@ _LABELS = ("column_kind", "lattice_i", "lattice_j", "sign")
 _KINDS = ("M", "Li", "T")
 _GRID = "site_grid"
 _COLUMNS = "cation_columns"
+_PLACES = "cation_column_places"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +86,23 @@ def remember_columns(atoms: Atoms, columns: Integers | None = None) -> None:
     atoms.info[_COLUMNS] = _columns_of(atoms) if columns is None else columns
 
 
+def remember_places(atoms: Atoms, columns: Integers, xy: Floats) -> None:
+    """As `remember_columns`, with where they are, (n, 2) Å, for specimens strained unevenly."""
+    remember_columns(atoms, columns)
+    atoms.info[_PLACES] = np.column_stack([columns, xy])
+
+
+def column_rows(kind: npt.NDArray[np.str_], sign: Integers, i: Integers, j: Integers) -> Integers:
+    """Return columns as rows (n, 4) of kind (index in M, Li, T; -1 for oxygen), sign, i, j."""
+    code = np.select([kind == name for name in _KINDS], range(len(_KINDS)), -1)
+    return np.column_stack([code, sign, i, j]).astype(np.intp)
+
+
+def tetrahedral_offset(c: Floats, oxygen: Floats) -> Floats:
+    """Return where tetrahedral columns of sign +1 are from those of lithium, ``(C - 2 O) / 4``."""
+    return np.asarray((c - 2 * oxygen) / 4)
+
+
 def _columns_of(atoms: Atoms) -> Integers:
     missing = [name for name in _LABELS if name not in atoms.arrays]
     if missing:
@@ -93,12 +110,16 @@ def _columns_of(atoms: Atoms) -> Integers:
             f"the atoms carry no {', '.join(missing)}; expected a specimen of Li-rich oxide made "
             "by echolith.structures"
         )
-    kind = atoms.arrays["column_kind"]
-    labels = (atoms.arrays[name] for name in ("sign", "lattice_i", "lattice_j"))
-    code = np.select([kind == name for name in _KINDS], range(len(_KINDS)), -1)
-    rows = np.column_stack([code, *labels])[code >= 0]
+    rows = _rows(atoms)
     known = np.reshape(atoms.info.get(_COLUMNS, np.empty((0, 4), int)), (-1, 4))
-    return np.asarray(np.unique(np.concatenate([known, rows]).astype(np.intp), axis=0))
+    named = np.concatenate([known, rows[rows[:, 0] >= 0]]).astype(np.intp)
+    return np.asarray(np.unique(named, axis=0))
+
+
+def _rows(atoms: Atoms) -> Integers:
+    names = ("column_kind", "sign", "lattice_i", "lattice_j")
+    kind, sign, i, j = (atoms.arrays[name] for name in names)
+    return column_rows(kind, sign, i, j)
 
 
 def cation_sites(atoms: Atoms, *, b: float = B, tetrahedral: bool = False) -> CationSites:
@@ -111,7 +132,7 @@ def cation_sites(atoms: Atoms, *, b: float = B, tetrahedral: bool = False) -> Ca
     b : float
         Edge b, Å, where the specimen does not say.
     tetrahedral : bool
-        Also both tetrahedral columns of every Li column, even where all are empty.
+        Also both tetrahedral columns of every Li column, where the specimen knows of none.
 
     Returns
     -------
@@ -124,7 +145,7 @@ def cation_sites(atoms: Atoms, *, b: float = B, tetrahedral: bool = False) -> Ca
         If the atoms do not name their columns.
     """
     columns, grid = _columns_of(atoms), site_grid(atoms, b=b)
-    if tetrahedral:
+    if tetrahedral and not (columns[:, 0] == _KINDS.index("T")).any():
         columns = _with_tetrahedral(columns)
     rows = np.repeat(columns, grid.layers, axis=0)
     layer = np.tile(np.arange(grid.layers), len(columns))
@@ -161,11 +182,9 @@ def _rise(rows: Integers) -> Floats:
 
 def _occupants(atoms: Atoms, columns: Integers, grid: SiteGrid) -> Integers:
     """Which atom is on each site of ``columns`` × layers, -1 for none."""
-    kind = atoms.arrays["column_kind"]
-    index = np.flatnonzero(np.isin(kind, _KINDS))
-    code = np.select([kind[index] == name for name in _KINDS], range(len(_KINDS)), -1)
-    labels = (atoms.arrays[name][index] for name in ("sign", "lattice_i", "lattice_j"))
-    rows = np.column_stack([code, *labels]).astype(np.intp)
+    rows = _rows(atoms)
+    index = np.flatnonzero(rows[:, 0] >= 0)
+    rows = rows[index]
     stacked, inverse = np.unique(np.concatenate([columns, rows]), axis=0, return_inverse=True)
     assert len(stacked) == len(columns)
     column = np.asarray(inverse).reshape(-1)[len(columns) :]
@@ -182,13 +201,20 @@ def _occupants(atoms: Atoms, columns: Integers, grid: SiteGrid) -> Integers:
 
 
 def _column_positions(atoms: Atoms, columns: Integers) -> Floats:
-    """Where the empty sites of each column are, by the lattice, (n, 2) Å."""
+    """Where the empty sites of each column are, as remembered or by the lattice, (n, 2) Å."""
     lattice = np.reshape(atoms.info["projected_lattice"], (2, 2))
-    oxygen = _oxygen(atoms, lattice)
-    tetrahedral = (lattice[1] - 2 * oxygen) / 4
     offset = np.stack([0 * lattice[1], lattice[1] / 2, lattice[1] / 2])[columns[:, 0]]
-    offset = offset + columns[:, 1:2] * (columns[:, :1] == 2) * tetrahedral
-    return np.asarray(columns[:, 2:] @ lattice + offset + _origin(atoms, lattice))
+    tetrahedral = np.where(columns[:, 0] == _KINDS.index("T"), columns[:, 1], 0)
+    if tetrahedral.any():
+        offset = offset + tetrahedral[:, None] * tetrahedral_offset(
+            lattice[1], _oxygen(atoms, lattice)
+        )
+    xy = columns[:, 2:] @ lattice + offset + _origin(atoms, lattice)
+    if _PLACES in atoms.info:
+        known = {tuple(map(int, row[:4])): row[4:] for row in np.asarray(atoms.info[_PLACES])}
+        rows = columns.tolist()
+        xy = np.array([known.get(tuple(row), here) for row, here in zip(rows, xy, strict=True)])
+    return np.asarray(xy)
 
 
 def _rest(atoms: Atoms, lattice: Floats) -> Floats:
@@ -223,61 +249,3 @@ def exchanged(atoms: Atoms, sites: CationSites, first: Integers, second: Integer
         for name, values in zip(_LABELS, (sites.kind, sites.i, sites.j, sites.sign), strict=True):
             moved.arrays[name][atom] = values[goal]
     return moved
-
-
-def true_composition(atoms: Atoms, *, b: float = B, tetrahedral: bool = False) -> xr.Dataset:
-    """Return what every cation column holds.
-
-    Parameters
-    ----------
-    atoms : ase.Atoms
-        Labelled specimen.
-    b : float
-        Edge b, Å, where the specimen does not say.
-    tetrahedral : bool
-        Also the tetrahedral columns of the alkali layer, the empty ones too.
-
-    Returns
-    -------
-    xarray.Dataset
-        Over ``column``: ``x``, ``y`` (Å, mean of the column's sites), ``species`` ("M", "Li",
-        "T"), ``lattice_i``, ``lattice_j``, ``sign``, ``n_sites``, and the fractions of sites
-        ``tm_fraction``, ``li_fraction``, ``vacancy``, whose sum is 1. Scalars
-        ``tm_in_alkali_layer`` and ``tm_in_metal_layer``: mean occupancy of the octahedral sites.
-
-    Raises
-    ------
-    BadInputError
-        If the atoms do not name their columns.
-    """
-    sites = cation_sites(atoms, b=b, tetrahedral=tetrahedral)
-    names = np.column_stack(
-        [np.searchsorted(sorted(_KINDS), sites.kind), sites.sign, sites.i, sites.j]
-    )
-    _, first, group = np.unique(names, axis=0, return_index=True, return_inverse=True)
-    group, count = np.asarray(group).reshape(-1), np.bincount(np.asarray(group).reshape(-1))
-    number = sites.numbers(atoms)
-
-    def mean(values: npt.NDArray[np.generic]) -> Floats:
-        return np.asarray(np.bincount(group, weights=values) / count)
-
-    metal = np.isin(number, TRANSITION_METALS)
-    found = xr.Dataset(
-        {
-            "x": ("column", mean(sites.positions[:, 0]), {"units": "Å"}),
-            "y": ("column", mean(sites.positions[:, 1]), {"units": "Å"}),
-            "species": ("column", sites.kind[first]),
-            "lattice_i": ("column", sites.i[first], {"units": "1"}),
-            "lattice_j": ("column", sites.j[first], {"units": "1"}),
-            "sign": ("column", sites.sign[first], {"units": "1"}),
-            "n_sites": ("column", count, {"units": "1"}),
-            "tm_fraction": ("column", mean(metal), {"units": "1"}),
-            "li_fraction": ("column", mean(number == LITHIUM), {"units": "1"}),
-            "vacancy": ("column", mean(number == 0), {"units": "1"}),
-        }
-    )
-    for name, kind in (("tm_in_alkali_layer", "Li"), ("tm_in_metal_layer", "M")):
-        here = sites.kind == kind
-        if here.any():
-            found[name] = ((), metal[here].mean(), {"units": "1", "long_name": f"TM on {kind}"})
-    return found

@@ -16,8 +16,8 @@ from echolith.structures.cation_sites import (
     CationSites,
     cation_sites,
     exchanged,
-    true_composition,
 )
+from echolith.structures.column_composition import true_composition
 from echolith.structures.column_stack import B, Floats
 from echolith.structures.delithiation import check_part
 from echolith.structures.occupation import Integers, zigzag

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from echolith.errors import BadInputError
 from echolith.forward.projected_potential import check_specimen
-from echolith.structures.cation_sites import cation_sites, true_composition
+from echolith.structures.cation_sites import cation_sites
+from echolith.structures.column_composition import true_composition
 from echolith.structures.columns import true_columns, true_distances
 from echolith.structures.redox_cells import redox_specimen, redox_supercell
 from echolith.structures.redox_models import (
