@@ -2,6 +2,8 @@
 
 from hypothesis import strategies as st
 
+from echolith.forward.detector_noise import DetectorNoise
+from echolith.forward.detector_response import DetectorResponse
 from echolith.forward.fast_frames import FastFrames
 from echolith.forward.scan_distortion import ScanDistortion
 from echolith.validation.acquisition_strategies import ROTATIONS
@@ -84,4 +86,50 @@ def fast_frames(*, frames: int = 4, largest: int = 16) -> st.SearchStrategy[Fast
         flyback=st.sampled_from([1e-4, 0.0]),
         pause=st.sampled_from([0.0, 1.0]),
         dose=near(2e3, low=1e3, high=1e4, step=100),
+    )
+
+
+def detector_responses() -> st.SearchStrategy[DetectorResponse]:
+    """Draw responses of pixelated detectors, binned or not; they shrink to a perfect one.
+
+    Examples
+    --------
+    >>> from hypothesis import find
+    >>> find(detector_responses(), lambda found: found.binning[0] > 1).binning
+    (2, 1)
+    """
+    spread = near(0.0, low=0, high=2, step=0.1)
+    binning = st.sampled_from([1, 2, 4])
+    return st.builds(
+        DetectorResponse,
+        point_spread=st.tuples(spread, spread),
+        binning=st.tuples(binning, binning),
+        efficiency=near(1.0, low=0.05, high=1, step=0.01),
+    )
+
+
+def detector_noises(*, saturation: int = 4) -> st.SearchStrategy[DetectorNoise]:
+    """Draw noise of detectors that saturate or are read out with noise; it shrinks to counting.
+
+    Parameters
+    ----------
+    saturation : int
+        Least number of electrons at which some of them saturate.
+
+    Raises
+    ------
+    BadInputError
+        If it is below 1.
+
+    Examples
+    --------
+    >>> from hypothesis import find
+    >>> find(detector_noises(), lambda found: found.readout > 1)
+    DetectorNoise(readout=1.1, saturation=None, variables=('counts',))
+    """
+    at_least("saturation", saturation, 1)
+    return st.builds(
+        DetectorNoise,
+        readout=near(0.0, low=0, high=10, step=0.1),
+        saturation=st.none() | st.integers(saturation, 10 * saturation).map(float),
     )
