@@ -75,7 +75,6 @@ VARIANTS = 4
 
 # In eighths of the cubic edge: twice the units of the docstring, so that all are integers.
 _A, _C, _O, _LAYER = (np.array(v) for v in ((1, 1, -2), (2, 2, 4), (1, 1, 0), (2, -2, 0)))
-_OFFSET = {"M": 0 * _C, "Li": _C // 2, "T": _C // 2, "O": 0 * _C}
 _SHIFTS = np.array([[0, 0, 0], [2, -2, 0], [2, 0, -2], [0, 2, -2]])
 _FACES = np.array([[0, 0, 0], [0, 4, 4], [4, 0, 4], [4, 4, 0]])
 _D16 = np.array([[4, 4, 4], [4, 2, 2], [2, 4, 2], [2, 2, 4]])
@@ -99,7 +98,7 @@ def cubic_sites(
     lateral = i[:, None] * _A + j[:, None] * _C
     inner = np.where((kind == "T")[:, None], sign[:, None] * np.array([0, 0, 1]), 0)
     inner = inner + np.where((kind == "O")[:, None], sign[:, None] * _O, 0)
-    offset = np.stack([_OFFSET[str(name)] for name in kind])
+    offset = np.isin(kind, ["Li", "T"])[:, None] * (_C // 2)
     return np.asarray(lateral + offset + inner + (2 * layer - half)[:, None] * _LAYER // 2)
 
 

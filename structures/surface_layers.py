@@ -105,6 +105,7 @@ def surface_specimen(
     layered = phase is SurfacePhase.LAYERED
     moved = relaxed(bulk, parameters, surface_parameters, keep_split=layered)
     whole = with_tetrahedral(moved, parameters, surface_parameters, b=b)
+    whole = whole.select(profile.below(whole.positions[:, 0, :2]) >= 0)
     sites = strained(converted(whole, phase, seed=seed), profile)
     atoms = _atoms(sites.select(_inside(sites, box)), parameters, box)
     atoms.cell = np.diag([width, height, thickness])
