@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from echolith.forward.detector_noise import DetectorNoise
 from echolith.forward.detector_response import DetectorResponse
+from echolith.forward.exposure import GrowthLaw, SurfaceGrowth
 from echolith.forward.fast_frames import FastFrames
 from echolith.forward.scan_distortion import ScanDistortion
 from echolith.validation.acquisition_strategies import ROTATIONS
@@ -132,4 +133,22 @@ def detector_noises(*, saturation: int = 4) -> st.SearchStrategy[DetectorNoise]:
         DetectorNoise,
         readout=near(0.0, low=0, high=10, step=0.1),
         saturation=st.none() | st.integers(saturation, 10 * saturation).map(float),
+    )
+
+
+def surface_growths() -> st.SearchStrategy[SurfaceGrowth]:
+    """Draw laws of how a damaged layer grows; they shrink to the default.
+
+    Examples
+    --------
+    >>> from hypothesis import find
+    >>> find(surface_growths(), lambda found: True) == SurfaceGrowth()
+    True
+    """
+    return st.builds(
+        SurfaceGrowth,
+        law=st.sampled_from([GrowthLaw.SATURATING, GrowthLaw.LINEAR]),
+        initial=near(0.0, low=0, high=20, step=0.1),
+        rate=near(2.5e-4, low=0, high=1e-3, step=1e-6),
+        final=near(40.0, low=21, high=100, step=1),
     )
