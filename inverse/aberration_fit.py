@@ -21,7 +21,13 @@ from scipy import stats
 from echolith.forward.acquisition import Beam, Settings
 from echolith.inverse.aberration_basis import components
 from echolith.inverse.aberration_covariance import covariance_of, misfits
-from echolith.inverse.aberration_overlaps import FloatArray, Overlaps, Window, strongest_overlaps
+from echolith.inverse.aberration_overlaps import (
+    FloatArray,
+    Overlaps,
+    Window,
+    overlaps_of,
+    strongest_spectra,
+)
 from echolith.inverse.aberration_projection import Damping, Solution, refined
 from echolith.inverse.aberration_report import LEAST_EXPLAINED, report
 from echolith.inverse.aberration_start import starting_phases
@@ -114,25 +120,22 @@ class _Fit:
 
 
 def _best_window(measurement: xr.Dataset, options: AberrationOptions, streaming: Streaming) -> _Fit:
-    if options.window is not None:
-        return _fit(measurement, options, options.window, streaming)
-    plain = _fit(measurement, options, Window.NONE, streaming)
-    if plain.solution is None or not misfits(plain.solution.misfit):
-        return plain
-    tapered = _fit(measurement, options, Window.HANN, streaming)
-    return tapered if _explained(tapered.solution) > _explained(plain.solution) else plain
-
-
-def _fit(
-    measurement: xr.Dataset, options: AberrationOptions, window: Window, streaming: Streaming
-) -> _Fit:
-    overlaps = strongest_overlaps(
+    spectra = strongest_spectra(
         measurement,
         frequencies=options.frequencies,
         significance=options.significance,
-        window=window,
         streaming=streaming,
     )
+    if options.window is not None:
+        return _fit(overlaps_of(spectra, options.window), options)
+    plain = _fit(overlaps_of(spectra, Window.NONE), options)
+    if plain.solution is None or not misfits(plain.solution.misfit):
+        return plain
+    tapered = _fit(overlaps_of(spectra, Window.HANN), options)
+    return tapered if _explained(tapered.solution) > _explained(plain.solution) else plain
+
+
+def _fit(overlaps: Overlaps, options: AberrationOptions) -> _Fit:
     order = options.order or LOWEST
     if not overlaps.chosen:
         return _Fit(overlaps=overlaps, order=order, solution=None)

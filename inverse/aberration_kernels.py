@@ -10,39 +10,9 @@ from echolith.inverse.overlap_kernels import compiled, interval
 
 
 @compiled
-def _at(block: Any, row: int, column: int) -> Any:
-    """Return the spectrum of a real image at any row and column, from its columns >= 0."""
-    if column < 0:
-        return block[-row % block.shape[0], -column].conjugate()
-    return block[row % block.shape[0], column]
-
-
-@compiled
-def tapered(block: Any, row: int, column: int) -> Any:
-    """Return the spectrum under a Hann window, and its first moments along x and y.
-
-    The window is a 3 x 3 stencil on the spectrum. For one wave a fraction of a step beside this
-    place the moments are (window's spectrum) x (that fraction): frequency reassignment.
-    """
-    value, along_x, along_y = 0j, 0j, 0j
-    for m in range(-1, 2):
-        for n in range(-1, 2):
-            weight = (0.5 if m == 0 else -0.25) * (0.5 if n == 0 else -0.25)
-            term = weight * _at(block, row + m, column + n)
-            value += term
-            along_x += n * term
-            along_y += m * term
-    return value, along_x, along_y
-
-
-HANN_NOISE = 9 / 64
-"""Mean square of the Hann window along both axes: what it leaves of the noise."""
-
-
-@compiled
 def add_power(
     spectra: Any, kx: Any, ky: Any, rows: Any, qy: Any, counts: Any, offsets: Any, step: float,
-    square: float, hann: bool, sums: Any,
+    square: float, sums: Any,
 ) -> None:  # fmt: skip
     """Add one block of pixels to the power in the overlaps.
 
@@ -54,45 +24,24 @@ def add_power(
         A point of each pixel inside the aperture, scan frame, 1/Å.
     rows, qy, counts, offsets, step, square
         As for `echolith.inverse.overlap_kernels.project_overlaps`.
-    hann : bool
-        Under a Hann window, where the last column is left out.
-    sums : array of float64, (4, Q)
-        Added to: pixels in an overlap, sum |S|² in units of its noise, and its moments along x, y.
+    sums : array of float64, (2, Q)
+        Added to: pixels in an overlap, and sum |S|² in units of its noise.
     """
     for p in range(spectra.shape[0]):
-        block = spectra[p]
-        noise = block[0, 0].real
+        noise = spectra[p, 0, 0].real
         if noise <= 0:
             continue
         for r in range(rows.size):
             a, b = interval(kx[p], ky[p] - qy[r], square, step, counts[r])
             c, d = interval(-kx[p], ky[p] + qy[r], square, step, counts[r])
-            last = min(max(b, d), block.shape[1] - 1) if hann else max(b, d)
-            for j in range(min(a if b > a else c, c if d > c else a), last):
-                if not (a <= j < b or c <= j < d):
-                    continue
-                at = offsets[r] + j
-                sums[0, at] += 1
-                if not hann:
-                    value = block[rows[r], j]
-                    sums[1, at] += (value.real**2 + value.imag**2) / noise
-                    continue
-                value, along_x, along_y = tapered(block, rows[r], j)
-                left = value.conjugate() / (noise * HANN_NOISE)
-                sums[1, at] += (left * value).real
-                sums[2, at] += (left * along_x).real
-                sums[3, at] += (left * along_y).real
-
-
-@compiled
-def pick(spectra: Any, row: Any, column: Any, hann: bool, out: Any) -> None:
-    """Copy the spectra at some Q to out (pixels, Q)."""
-    for p in range(spectra.shape[0]):
-        for q in range(row.size):
-            if hann:
-                out[p, q] = tapered(spectra[p], row[q], column[q])[0]
-            else:
-                out[p, q] = spectra[p, row[q], column[q]]
+            line = spectra[p, rows[r]]
+            # Intervals that overlap are one: no pixel counts twice.
+            if b > a and d > c and c < b and a < d:
+                a, b, d = min(a, c), max(b, d), c
+            for low, high in ((a, b), (c, d)):
+                for j in range(low, high):
+                    sums[0, offsets[r] + j] += 1
+                    sums[1, offsets[r] + j] += (line[j].real ** 2 + line[j].imag ** 2) / noise
 
 
 @compiled

@@ -1,8 +1,8 @@
 """The double overlaps of the strongest spatial frequencies: all that the aberration fit reads.
 
-The counts are gone through twice with the streaming transform of SSB: once for the power in the
-overlaps at every Q, once to pick S(K, Q) at the strongest. A few hundred numbers per pixel of the
-disc are kept.
+The counts are gone through twice with the streaming transform of SSB: once, if they are many with
+a part of the pixels, for the power in the overlaps at every Q; once to pick S(K, Q) around the
+strongest. Some hundred numbers per pixel of the disc are kept.
 
 A field that is not periodic smears every wave over the neighbouring Q, where the overlaps are
 others. Under a Hann window the smear ends at the second neighbour, and the wave's own Q is read off
@@ -18,7 +18,7 @@ import xarray as xr
 
 from echolith.forward.acquisition import StemAcquisition, rotate
 from echolith.forward.optics import ROUNDING, aperture_radius
-from echolith.inverse.aberration_kernels import HANN_NOISE, add_power, pick
+from echolith.inverse.aberration_kernels import add_power
 from echolith.inverse.overlap_geometry import Disc, HalfPlane, bright_field_disc, half_plane
 from echolith.inverse.scan_transform import (
     Block,
@@ -30,7 +30,6 @@ from echolith.inverse.scan_transform import (
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-ComplexArray = npt.NDArray[np.complexfloating]
 
 LEAST_PIXELS = 12
 """Pixels of the disc in the overlaps of a Q that is used: fewer say little beyond its amplitude."""
@@ -41,6 +40,10 @@ NOISE_FREE = 0.5
 """Power in units of counting noise below which there is no counting noise."""
 APART = 2
 """Steps between two Q under the Hann window: its noise then is as good as independent (1/36)."""
+HANN_NOISE = 9 / 64
+"""Mean square of the Hann window along both axes: what it leaves of the noise."""
+RANKING_COUNTS = 1 << 25
+"""Counts transformed to find the strong Q: a quarter of a second; pixels are left out beyond."""
 
 
 class Window(Enum):
@@ -97,26 +100,31 @@ class Overlaps:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Strength:
-    """How strong every Q of the half plane is, and how far its wave lies beside it."""
+class Spectra:
+    """S(K, Q) around the strongest Q, and the electrons of every pixel of the disc."""
 
-    significance: FloatArray
-    """Power beyond the noise in units of that difference's standard deviation."""
-    excess: FloatArray
-    shift: FloatArray
-    """(2, Q): xy, steps."""
+    acquisition: StemAcquisition
+    disc: Disc
+    plane: HalfPlane
+    row: IntArray
+    """Of every Q in `values`; any row, columns of 0 or more."""
+    column: IntArray
+    values: npt.NDArray[np.complex64]
+    """(pixels, Q)."""
+    electrons: FloatArray
+    plain: IntArray
+    """Places in `values` of the strongest Q."""
+    waves: IntArray
+    """(waves, 3, 3) places of the strongest maxima over Q, and their neighbours along y and x."""
+    mirrored: npt.NDArray[np.bool_]
+    """Where the neighbour is that of -Q, whose conjugate is meant."""
     floor: float
 
 
-def strongest_overlaps(
-    measurement: xr.Dataset,
-    *,
-    frequencies: int,
-    significance: float,
-    window: Window,
-    streaming: Streaming,
-) -> Overlaps:
-    """Read the double overlaps of the strongest spatial frequencies.
+def strongest_spectra(
+    measurement: xr.Dataset, *, frequencies: int, significance: float, streaming: Streaming
+) -> Spectra:
+    """Read the strongest spatial frequencies of a measurement.
 
     Parameters
     ----------
@@ -126,7 +134,6 @@ def strongest_overlaps(
         Most Q kept.
     significance : float
         Least power beyond the noise, in its standard deviations.
-    window : Window
     streaming : Streaming
 
     Raises
@@ -137,49 +144,73 @@ def strongest_overlaps(
     counts, acquisition = checked_counts(measurement)
     disc = bright_field_disc(acquisition)
     plane = half_plane(acquisition.scan, 2 * aperture_radius(acquisition.beam))
-    strength = _strengths(counts, disc, plane, acquisition, window, streaming)
-    places = _strongest(strength, plane, frequencies, significance, window)
-    signal, electrons = _spectra(counts, disc, plane, places, window, streaming)
-    return _overlaps(disc, plane, places, strength, signal, electrons, acquisition, window)
+    ranked, floor = _ranked(counts, disc, plane, acquisition, significance, streaming)
+    waves = _separate(ranked, plane, frequencies)
+    plain = ranked[:frequencies]
+    row, column, mirrored = _neighbours(plane, waves)
+    places = np.stack([plane.row[plain], plane.column[plain]])
+    unique, where = np.unique(
+        np.concatenate([places, np.stack([row.ravel(), column.ravel()])], axis=1),
+        axis=1,
+        return_inverse=True,
+    )
+    where = where.ravel()
+    values, electrons = _spectra(counts, disc, plane, unique, streaming)
+    return Spectra(
+        acquisition=acquisition,
+        disc=disc,
+        plane=plane,
+        row=unique[0],
+        column=unique[1],
+        values=values,
+        electrons=electrons,
+        plain=where[: plain.size],
+        waves=where[plain.size :].reshape(row.shape),
+        mirrored=mirrored,
+        floor=floor,
+    )
 
 
-def _complex(spectra: Block) -> ComplexArray:
-    return spectra.view(np.complex64)
-
-
-def _strengths(
+def _ranked(
     counts: xr.DataArray,
     disc: Disc,
     plane: HalfPlane,
     acquisition: StemAcquisition,
-    window: Window,
+    significance: float,
     streaming: Streaming,
-) -> _Strength:
+) -> tuple[IntArray, float]:
+    """Return places of the significant Q in the half plane, strongest first, and the noise."""
     square = aperture_radius(acquisition.beam) ** 2
+    some = _thinned(disc, plane)
 
     def project(spectra: Block, pixels: slice, sums: Sums) -> None:
         add_power(
-            _complex(spectra), disc.kx[pixels, 0], disc.ky[pixels, 0],
-            plane.rows, plane.qy, plane.counts, plane.offsets, plane.step, square,
-            window is Window.HANN, sums,
+            spectra.view(np.complex64), some.kx[pixels, 0], some.ky[pixels, 0],
+            plane.rows, plane.qy, plane.counts, plane.offsets, plane.step, square, sums,
         )  # fmt: skip
 
-    result = project_spectra(counts, disc, plane, project, channels=4, streaming=streaming)
-    number, power, *moments = result.sums
+    result = project_spectra(counts, some, plane, project, channels=2, streaming=streaming)
+    number, power = result.sums
     floor = _floor(number, power)
     excess = power - floor * number
     qx, qy = plane.vectors()
-    near = np.hypot(qx, qy) < LEAST_RADIUS * np.sqrt(square)
-    if window is Window.HANN:
-        row = np.minimum(plane.row, plane.shape[0] - plane.row)
-        near |= np.maximum(row, plane.column) < APART
-    bad = near | (number < LEAST_PIXELS) | (power <= 0)
-    safe = np.where(bad, 1, power)
-    return _Strength(
-        significance=np.where(bad, -np.inf, excess / np.sqrt(np.maximum(number, 1))),
-        excess=np.where(bad, -np.inf, excess),
-        shift=np.clip(np.where(bad, 0, np.array(moments) / safe), -1, 1),
-        floor=floor,
+    bad = np.hypot(qx, qy) < LEAST_RADIUS * np.sqrt(square)
+    bad |= (number < LEAST_PIXELS * some.pixels.size / disc.pixels.size) | (number == 0)
+    bad |= excess <= significance * np.sqrt(number)
+    order = np.argsort(np.where(bad, np.inf, -excess), kind="stable")
+    return np.asarray(order[: order.size - np.count_nonzero(bad)]), floor
+
+
+def _thinned(disc: Disc, plane: HalfPlane) -> Disc:
+    """Return every n-th pixel of the disc, where counts abound: strong Q are strong there too."""
+    positions = plane.shape[0] * plane.shape[1]
+    every = -(-disc.pixels.size * positions // RANKING_COUNTS)
+    return Disc(
+        pixels=disc.pixels[::every],
+        grid=disc.grid[::every],
+        kx=disc.kx[::every],
+        ky=disc.ky[::every],
+        samples=disc.samples[::every],
     )
 
 
@@ -188,25 +219,20 @@ def _floor(number: FloatArray, power: FloatArray) -> float:
 
     The median over Q tells: it is 1 or more for counts, and few Q have a signal.
     """
-    used = number >= LEAST_PIXELS
+    used = number > 0
     middle = float(np.median(power[used] / number[used])) if used.any() else 1.0
     return 1.0 if middle > NOISE_FREE else middle
 
 
-def _strongest(
-    strength: _Strength, plane: HalfPlane, frequencies: int, significance: float, window: Window
-) -> IntArray:
-    """Return places of the strongest Q in the half plane, strongest first."""
-    order = np.argsort(-strength.excess, kind="stable")
-    order = order[strength.significance[order] > significance]
-    if window is Window.NONE:
-        return np.asarray(order[:frequencies])
+def _separate(ranked: IntArray, plane: HalfPlane, frequencies: int) -> IntArray:
+    """Return the strongest places no two of which share a neighbour under the Hann window."""
     taken: list[int] = []
     used = np.zeros(plane.shape, bool)
     reach = np.arange(1 - APART, APART)
-    for place in order:
+    used[np.ix_(reach, reach)] = True  # the undiffracted beam
+    for place in ranked:
         row, column = plane.row[place], plane.column[place]
-        if used[row, column]:
+        if used[row, column] or column + 1 >= plane.columns:
             continue
         taken.append(int(place))
         # -Q is the same measurement.
@@ -217,62 +243,58 @@ def _strongest(
     return np.array(taken, dtype=np.int64)
 
 
+def _neighbours(
+    plane: HalfPlane, waves: IntArray
+) -> tuple[IntArray, IntArray, npt.NDArray[np.bool_]]:
+    """Return row and column (waves, 3, 3) around each place, and where they are those of -Q."""
+    step = np.arange(-1, 2)
+    row = plane.row[waves][:, None, None] + step[:, None] + 0 * step
+    column = plane.column[waves][:, None, None] + 0 * step[:, None] + step
+    mirrored = column < 0
+    row = np.where(mirrored, -row, row) % plane.shape[0]
+    return row, np.abs(column), mirrored
+
+
 def _spectra(
-    counts: xr.DataArray,
-    disc: Disc,
-    plane: HalfPlane,
-    places: IntArray,
-    window: Window,
-    streaming: Streaming,
+    counts: xr.DataArray, disc: Disc, plane: HalfPlane, places: IntArray, streaming: Streaming
 ) -> tuple[npt.NDArray[np.complex64], FloatArray]:
-    """Return S(K, Q) (pixels, Q) at some places, and the electrons of every pixel."""
-    picked = np.zeros((disc.pixels.size, places.size), np.complex64)
+    """Return S(K, Q) (pixels, Q) at some rows and columns, and the electrons of every pixel."""
+    picked = np.zeros((disc.pixels.size, places.shape[1]), np.complex64)
     electrons = np.zeros(disc.pixels.size)
-    if not places.size:
+    if not picked.size:
         return picked, electrons
-    row, column = plane.row[places], plane.column[places]
+    row, column = places
 
     def project(spectra: Block, pixels: slice, _: Sums) -> None:
-        block = _complex(spectra)
+        block = spectra.view(np.complex64)
         electrons[pixels] = block[:, 0, 0].real
-        pick(block, row, column, window is Window.HANN, picked[pixels])
+        picked[pixels] = block[:, row, column]
 
     project_spectra(counts, disc, plane, project, channels=1, streaming=streaming)
     return picked, electrons
 
 
-def _overlaps(
-    disc: Disc,
-    plane: HalfPlane,
-    places: IntArray,
-    strength: _Strength,
-    signal: npt.NDArray[np.complex64],
-    electrons: FloatArray,
-    acquisition: StemAcquisition,
-    window: Window,
-) -> Overlaps:
+def overlaps_of(spectra: Spectra, window: Window) -> Overlaps:
+    """Return the overlaps of the strongest spatial frequencies under a window."""
+    acquisition, disc = spectra.acquisition, spectra.disc
     scan, radius = acquisition.scan, acquisition.beam.semiangle * 1e-3 / acquisition.beam.wavelength
-    qx, qy = plane.vectors()
-    q = np.stack([qx, qy], axis=-1)[places]
     if window is Window.HANN:
-        q = q + strength.shift[:, places].T / (scan.extent[1], scan.extent[0])
-    q = rotate(q, scan.rotation) / radius
+        signal, steps = _under_hann(spectra)
+    else:
+        signal = spectra.values[:, spectra.plain]
+        steps = np.stack([spectra.column, spectra.row], axis=-1)[spectra.plain].astype(float)
+    half = spectra.plane.shape[0] / 2
+    steps[:, 1] = (steps[:, 1] + half) % spectra.plane.shape[0] - half
+    q = rotate(steps / (scan.extent[1], scan.extent[0]), scan.rotation) / radius
     points = rotate(np.stack([disc.kx, disc.ky], axis=-1), scan.rotation) / radius
     x, y = (np.ascontiguousarray(points[..., i]) for i in range(2))
-    noise = HANN_NOISE if window is Window.HANN else 1.0
     chosen = []
-    for i, (at_x, at_y) in enumerate(q):
-        pixels = _inside(x, y, disc.samples, at_x, at_y) & (electrons > 0)
-        where = np.flatnonzero(pixels)
-        root = np.sqrt(electrons[where])
-        chosen.append(
-            Overlap(
-                q=q[i],
-                pixels=where,
-                signal=signal[where, i].astype(complex) / (root * np.sqrt(noise)),
-                root=root,
-            )
-        )
+    for at, values in zip(q, signal.T, strict=True):
+        where = np.flatnonzero(_inside(x, y, disc.samples, *at) & (spectra.electrons > 0))
+        root = np.sqrt(spectra.electrons[where])
+        overlap = Overlap(q=at, pixels=where, signal=values[where] / root, root=root)
+        if where.size >= LEAST_PIXELS:
+            chosen.append(overlap)
     frame, numbers = _frame(disc, acquisition)
     return Overlaps(
         chosen=chosen,
@@ -281,10 +303,34 @@ def _overlaps(
         samples=disc.samples,
         frame=frame,
         places=numbers,
-        floor=strength.floor,
         acquisition=acquisition,
         window=window,
+        floor=spectra.floor,
     )
+
+
+def _under_hann(spectra: Spectra) -> tuple[npt.NDArray[np.complex128], FloatArray]:
+    """Return S under a Hann window, noise as without, (pixels, waves), and their xy in steps.
+
+    The window is a 3 x 3 stencil on the spectrum. For one wave a fraction of a step beside the grid
+    point the stencil weighed with the distance is that fraction of it.
+    """
+    around = spectra.values[:, spectra.waves].astype(complex)
+    around = np.where(spectra.mirrored, around.conj(), around) / np.sqrt(HANN_NOISE)
+    stencil = np.array([-0.25, 0.5, -0.25])
+    moment = stencil * (-1, 0, 1)
+    signal, along_x, along_y = (
+        np.einsum("pqyx,y,x->pq", around, fy, fx)
+        for fy, fx in ((stencil, stencil), (stencil, moment), (moment, stencil))
+    )
+    weight = 1 / np.maximum(spectra.electrons, 1)[:, None]
+    power = (np.abs(signal) ** 2 * weight).sum(axis=0)
+    middle = spectra.waves[:, 1, 1]
+    steps = [
+        place[middle] + np.clip((signal.conj() * moved * weight).real.sum(axis=0) / power, -1, 1)
+        for place, moved in ((spectra.column, along_x), (spectra.row, along_y))
+    ]
+    return signal, np.stack(steps, axis=-1)
 
 
 def _inside(

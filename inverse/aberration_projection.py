@@ -22,7 +22,7 @@ LONGEST_STEP = 1.5
 """rad at the rim: beyond, the phases are no longer linear."""
 UNKNOWN = np.pi
 """rad at the rim: a direction known worse than this is not known at all."""
-CONVERGED = 1e-4
+CONVERGED = 3e-3
 """A step shorter than this many of its own standard deviations ends the fit."""
 HALVINGS = 6
 

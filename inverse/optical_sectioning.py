@@ -28,8 +28,8 @@ from echolith.units import Angstrom
 FloatArray = npt.NDArray[np.float64]
 
 WINDOW_STD = np.sqrt(0.5)
-"""Standard deviation under a Gaussian window W of unit height in units of 1/sqrt(-L''): the curvature
-is proportional to sum W, the variance of the slope to sum W², which is half of it."""
+"""Standard deviation under a Gaussian window W of unit height in units of 1/sqrt(-L''): curvature
+goes with sum W, the variance of the slope with sum W², which is half of it."""
 LARGEST_SHARE = 0.25
 """Of the series' span: a region's C10 known worse is not determined by the series."""
 
@@ -141,7 +141,8 @@ def _series(
 def _gain(image: xr.Dataset) -> FloatArray:
     """Return per position what the image gains in log-likelihood, less what noise alone gains.
 
-    With W(Q) = phi(Q) sqrt(weight), of unit noise, the gain is ``sum_Q |W|² / 2``: Q and -Q are one.
+    With W(Q) = phi(Q) sqrt(weight) of unit noise the gain is ``sum_Q |W|² / 2``: Q and -Q
+    are one.
     """
     phase, weight = image["phase"].values, image["weight"].values
     white = fft.ifft2(fft.fft2(phase) * np.sqrt(weight)).real
