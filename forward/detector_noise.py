@@ -81,7 +81,7 @@ class DetectorNoise:
         return counts.assign({name: self._recorded(counts[name], seed) for name in mine})
 
     def _mine(self, mean: xr.Dataset) -> list[Hashable]:
-        names = [
+        names: list[Hashable] = [
             name
             for name, v in mean.data_vars.items()
             if name in self.variables and np.issubdtype(v.dtype, np.floating)

@@ -82,7 +82,7 @@ class SurfaceGrowth(Settings):
         """
         taken = np.asarray(dose, dtype=np.float64)
         if not (np.isfinite(taken) & (taken >= 0)).all():
-            raise BadInputError(f"dose = {dose} e/Å²; expected finite doses of 0 or more")
+            raise BadInputError(f"dose = {taken.tolist()} e/Å²; expected finite doses of 0 or more")
         if self.law is GrowthLaw.LINEAR:
             return np.asarray(self.initial + self.rate * taken)
         room = self.final - self.initial

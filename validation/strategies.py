@@ -19,6 +19,13 @@ from echolith.validation.acquisition_strategies import (
     pixel_detectors,
     scans,
 )
+from echolith.validation.distortion_strategies import (
+    detector_noises,
+    detector_responses,
+    fast_frames,
+    scan_distortions,
+    surface_growths,
+)
 from echolith.validation.measurement_strategies import (
     counts,
     expected_counts,
@@ -44,14 +51,19 @@ __all__ = [
     "column_lattices",
     "counts",
     "crystals",
+    "detector_noises",
+    "detector_responses",
     "expected_counts",
+    "fast_frames",
     "measurements",
     "near",
     "occupations",
     "pixel_detectors",
     "projected_parameters",
+    "scan_distortions",
     "scans",
     "scenarios",
     "seeds",
     "settings_of",
+    "surface_growths",
 ]
