@@ -21,7 +21,8 @@ TRANSITION_METALS = (25, 27, 28)
 """Atomic numbers of Mn, Co, Ni."""
 LITHIUM = 3
 
-_LABELS = ("column_kind", "lattice_i", "lattice_j", "sign")
+LABELS = ("column_kind", "lattice_i", "lattice_j", "sign")
+"""Arrays by which atoms name their column."""
 _KINDS = ("M", "Li", "T")
 _GRID = "site_grid"
 _COLUMNS = "cation_columns"
@@ -65,6 +66,10 @@ class CationSites:
         filled = np.append(np.asarray(atoms.numbers, dtype=np.intp), 0)
         return np.asarray(filled[self.atom])
 
+    def heights(self, grid: "SiteGrid") -> Floats:
+        """Return where the sites are along the beam at 1/4 and 3/4 of their layers, (n,) Å."""
+        return grid.entrance + grid.layer * (self.layer + _rise(self.kind == "Li", self.i))
+
 
 def site_grid(atoms: Atoms, *, b: float = B) -> SiteGrid:
     """Return the layers of a specimen: as its ``info`` says, else whole ones of b/3 from 0."""
@@ -104,7 +109,7 @@ def tetrahedral_offset(c: Floats, oxygen: Floats) -> Floats:
 
 
 def _columns_of(atoms: Atoms) -> Integers:
-    missing = [name for name in _LABELS if name not in atoms.arrays]
+    missing = [name for name in LABELS if name not in atoms.arrays]
     if missing:
         raise BadInputError(
             f"the atoms carry no {', '.join(missing)}; expected a specimen of Li-rich oxide made "
@@ -152,7 +157,8 @@ def cation_sites(atoms: Atoms, *, b: float = B, tetrahedral: bool = False) -> Ca
     atom = _occupants(atoms, columns, grid)
     there = atom >= 0
     xy = np.repeat(_column_positions(atoms, columns), grid.layers, axis=0)
-    xyz = np.column_stack([xy, grid.entrance + grid.layer * (layer + _rise(rows))])
+    rise = _rise(rows[:, 0] == _KINDS.index("Li"), rows[:, 2])
+    xyz = np.column_stack([xy, grid.entrance + grid.layer * (layer + rise)])
     xyz[there] = atoms.positions[atom[there]]
     plane = grid.exit
     keep = there | (xyz[:, 2] < plane[0] + plane[1] * xyz[:, 0] + plane[2] * xyz[:, 1])
@@ -174,10 +180,9 @@ def _with_tetrahedral(columns: Integers) -> Integers:
     return np.asarray(np.unique(np.concatenate([columns, both]), axis=0))
 
 
-def _rise(rows: Integers) -> Floats:
+def _rise(lithium: npt.NDArray[np.bool_], i: Integers) -> Floats:
     """Height of a site above the face of its layer, in layers: 1/4 or 3/4 (see `column_stack`)."""
-    odd = rows[:, 2] % 2 == 1
-    return np.where((rows[:, 0] == 1) == odd, 0.75, 0.25)
+    return np.where(lithium == (i % 2 == 1), 0.75, 0.25)
 
 
 def _occupants(atoms: Atoms, columns: Integers, grid: SiteGrid) -> Integers:
@@ -246,6 +251,31 @@ def exchanged(atoms: Atoms, sites: CationSites, first: Integers, second: Integer
         filled = sites.atom[here] >= 0
         atom, goal = sites.atom[here][filled], there[filled]
         moved.positions[atom] = sites.positions[goal]
-        for name, values in zip(_LABELS, (sites.kind, sites.i, sites.j, sites.sign), strict=True):
+        for name, values in zip(LABELS, (sites.kind, sites.i, sites.j, sites.sign), strict=True):
             moved.arrays[name][atom] = values[goal]
+    return moved
+
+
+def shifted(atoms: Atoms, shift: Floats) -> Atoms:
+    """Return a specimen moved by (3,) Å in its cell, with all that its ``info`` says of places."""
+    moved: Atoms = atoms.copy()
+    moved.positions += shift
+    if _PLACES in atoms.info:
+        places = np.array(atoms.info[_PLACES], dtype=float)
+        places[:, 4:] += shift[:2]
+        moved.info[_PLACES] = places
+    if _GRID in atoms.info:
+        grid = site_grid(atoms)
+        z, along_x, along_y = grid.exit
+        face = z + shift[2] - along_x * shift[0] - along_y * shift[1]
+        SiteGrid(
+            layer=grid.layer,
+            entrance=grid.entrance + float(shift[2]),
+            layers=grid.layers,
+            exit=(float(face), along_x, along_y),
+        ).keep(moved)
+    if "surface_plane" in atoms.info:
+        nx, ny, edge, depth = np.ravel(atoms.info["surface_plane"]).tolist()
+        edge += nx * float(shift[0]) + ny * float(shift[1])
+        moved.info["surface_plane"] = np.array([nx, ny, edge, depth])
     return moved

@@ -95,6 +95,9 @@ def true_columns(
     """
     _check_atoms(atoms, tolerance)
     labelled = all(name in atoms.arrays for name in _LABELS)
+    if labelled and (atoms.arrays["column_kind"] == "").any():
+        # Amorphous layers belong to no column.
+        atoms = atoms[atoms.arrays["column_kind"] != ""]
     group = _labelled_groups(atoms) if labelled else cluster(atoms, tolerance=tolerance)
     xy = mean_positions(atoms, group)
     variables: dict[str, npt.NDArray[np.generic]] = {"n_atoms": np.bincount(group)}

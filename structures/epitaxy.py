@@ -71,7 +71,7 @@ def surface_plane(box: Floats, *, direction: float, vacuum: float) -> SurfacePla
     if not np.isfinite(direction):
         raise BadInputError(f"direction = {direction:g}°; expected an angle in degrees")
     angle = np.deg2rad(direction)
-    normal = np.round([np.cos(angle), np.sin(angle)], 12)
+    normal: Floats = np.array([np.cos(angle), np.sin(angle)]).round(12)
     reach = float((box / 2 / np.maximum(np.abs(normal), 1e-9)).min())
     if not 0 <= vacuum < 2 * reach:
         raise BadInputError(

@@ -121,13 +121,20 @@ def wyckoff_sites(
         Which of the four translations, 0 to 3.
     """
     cubic = (cubic_sites(kind, sign, i, j, layer) + _SHIFTS[variant]) % 8
-    octahedral = np.where(_member(_D16)[tuple(cubic.T)], Wyckoff.D16, Wyckoff.C16)
-    tetrahedral = np.where(_member(_A8)[tuple(cubic.T)], Wyckoff.A8, Wyckoff.NONE)
-    return np.where(kind == "T", tetrahedral, octahedral)
+    marked = np.where(kind == "T", 2 + _at(_A8, cubic), _at(_D16, cubic))
+    names = np.array([Wyckoff.C16, Wyckoff.D16, Wyckoff.NONE, Wyckoff.A8], dtype=object)
+    return np.asarray(names[marked])
+
+
+def _at(sites: Integers, cubic: Integers) -> Integers:
+    """Say by 1 which places in the cubic cell are these sites or a face-centred translation."""
+    x, y, z = cubic.T
+    return np.asarray(_member(sites)[x, y, z].astype(np.intp))
 
 
 def _member(sites: Integers) -> npt.NDArray[np.bool_]:
     """Mark the sites and their face-centred translations in one cell, (8, 8, 8)."""
     marked = np.zeros((8, 8, 8), dtype=bool)
-    marked[tuple(((sites[:, None] + _FACES).reshape(-1, 3) % 8).T)] = True
+    x, y, z = ((sites[:, None] + _FACES).reshape(-1, 3) % 8).T
+    marked[x, y, z] = True
     return marked
