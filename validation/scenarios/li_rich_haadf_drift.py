@@ -43,7 +43,9 @@ from echolith.validation.statistics import Residuals
 
 Array = npt.NDArray[np.float64]
 
-SUMMARY = "Li-rich layered oxide along [010]: drifting fast HAADF frames, registration, M-M distances"
+SUMMARY = (
+    "Li-rich layered oxide along [010]: drifting fast HAADF frames, registration, M-M distances"
+)
 QUANTITIES = ("m_m", "m_m_olio", "m_m_li")
 EDGE = 2.0
 """Å; true columns nearer than this to the border of the scan are not asked for."""
@@ -216,7 +218,9 @@ def _columns(settings: LiRichHaadfDriftSettings, atoms: Atoms) -> xr.Dataset:
 
 def _residuals(estimate: xr.Dataset, truth: xr.Dataset) -> dict[str, Residuals]:
     names = [f"{what}_{axis}" for what in ("drift", "displacement") for axis in "xy"]
-    parts = [name + suffix for name in names for suffix in ("", "_std") if name + suffix in estimate]
+    parts = [
+        name + suffix for name in names for suffix in ("", "_std") if name + suffix in estimate
+    ]
     few = {"scan_y": slice(None, None, EACH)}
     lines = array_residuals(estimate[parts].isel(few), truth[names].isel(few))
     return lines | column_residuals(estimate, truth)
@@ -275,7 +279,7 @@ def _information(settings: LiRichHaadfDriftSettings, specimen: DriftingField) ->
         names=names,
         matrix=PoissonCounting().information(mean(0, 0), np.stack(jacobian, axis=1)),
         gradients={name: gradient[None] for name, gradient in gradients.items()},
-        units={name: "1" for name in names[:4]}
+        units=dict.fromkeys(names[:4], "1")
         | dict.fromkeys(names[4:], "Å")
         | dict.fromkeys(QUANTITIES, "Å"),
         notes=(

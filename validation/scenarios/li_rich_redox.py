@@ -7,7 +7,7 @@ distances and which of the calculated models explains them (Song et al., Joule 6
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import xarray as xr
@@ -38,7 +38,7 @@ from echolith.structures.redox_models import CHARGED_MODELS, Reading, RedoxModel
 from echolith.units import Angstrom, Degree, ElectronsPerSquareAngstrom
 from echolith.validation.metrics import NamedMetric, absolute_error
 from echolith.validation.scenario import Scenario
-from echolith.validation.scenarios.li_rich_specimen import SpecimenSettings, build_specimen
+from echolith.validation.scenarios.li_rich_specimen import Layer, SpecimenSettings, build_specimen
 
 SUMMARY = "Li-rich layered oxide before and after charging: changes of distances, redox model"
 QUANTITIES = tuple(f"change_{name}" for name in LONG_NAMES)
@@ -58,6 +58,8 @@ class LiRichRedoxSettings(Settings):
     thickness: Annotated[Angstrom, Field(gt=0, le=1000)] = 20.0
     occupation: Occupation = Occupation.RANDOM
     """With ``ordered`` every exposure is of the mean cell, without clusters: quick."""
+    amorphous: tuple[Layer, Layer] = (0.0, 0.0)
+    """Thickness of amorphous carbon on the entrance and on the exit face."""
     beam: Beam = Beam()
     residual: Aberrations = Aberrations(C10=50, C12=50, C21=500, C23=500)
     """Left over in the 4D-STEM scans, unknown to the solver."""
@@ -108,15 +110,22 @@ class LiRichRedoxSettings(Settings):
 
     def specimen(self, state: ChargeState) -> SpecimenSettings:
         """Return what the particle is in a state."""
-        common = {"thickness": self.thickness, "occupation": self.occupation}
         if self.model is None:
-            return SpecimenSettings(state=state, **common)
+            return self._specimen(state=state)
         model = {
             ChargeState.PRISTINE: RedoxModel.PRISTINE,
             ChargeState.CHARGED: self.model,
             ChargeState.DISCHARGED: RedoxModel.DISCHARGED,
         }[state]
-        return SpecimenSettings(model=model, **common)
+        return self._specimen(model=model)
+
+    def _specimen(self, **what: Any) -> SpecimenSettings:
+        return SpecimenSettings(
+            thickness=self.thickness,
+            occupation=self.occupation,
+            amorphous=self.amorphous,
+            **what,
+        )
 
     def distortion(self, exposure: int) -> ScanDistortion:
         """Return how the probe moves in one exposure."""

@@ -7,6 +7,7 @@ from ase import Atoms
 from pydantic import Field
 
 from echolith.forward.acquisition import Settings
+from echolith.structures.amorphous import with_amorphous_carbon
 from echolith.structures.files import read_structure
 from echolith.structures.li_rich_oxide import (
     Occupation,
@@ -18,10 +19,13 @@ from echolith.structures.li_rich_states import ChargeState, Region, state_parame
 from echolith.structures.orientation import project_structure
 from echolith.structures.redox_cells import redox_specimen
 from echolith.structures.redox_models import RedoxModel, model_parameters
+from echolith.structures.specimen_shape import mistilted, slope_of_variation, wedge
 from echolith.structures.tm_migration import in_plane_migration, out_of_plane_migration
-from echolith.units import Angstrom
+from echolith.units import Angstrom, Milliradian
 
 Share = Annotated[float, Field(ge=0, le=0.3)]
+Tilt = Annotated[Milliradian, Field(ge=-50, le=50)]
+Layer = Annotated[Angstrom, Field(ge=0, le=500)]
 
 
 class SpecimenSettings(Settings):
@@ -41,6 +45,12 @@ class SpecimenSettings(Settings):
     """Share of the transition metals that have changed places within their layer."""
     out_of_plane_migration: Share = 0.0
     """Share of the transition metals that have moved into the alkali layer."""
+    wedge: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Part of the thickness lost from one side of the field to the other, along x."""
+    tilt: tuple[Tilt, Tilt] = (0.0, 0.0)
+    """About x and about y."""
+    amorphous: tuple[Layer, Layer] = (0.0, 0.0)
+    """Thickness of amorphous carbon on the entrance and on the exit face."""
     structure: Path | None = None
     zone_axis: tuple[int, int, int] = (0, 1, 0)
 
@@ -53,8 +63,9 @@ class SpecimenSettings(Settings):
 
     @property
     def defective(self) -> bool:
-        """Whether atoms have moved, so that no small cell repeats."""
-        return bool(self.in_plane_migration or self.out_of_plane_migration)
+        """Whether no small cell repeats."""
+        moved = self.in_plane_migration or self.out_of_plane_migration
+        return bool(moved or self.wedge or any(self.amorphous))
 
 
 def build_specimen(settings: SpecimenSettings, *, field: tuple[float, float], seed: int) -> Atoms:
@@ -80,7 +91,7 @@ def build_specimen(settings: SpecimenSettings, *, field: tuple[float, float], se
             thickness=settings.thickness,
             seed=seed,
         )
-    return _migrated(_crystal(settings, field, seed), settings, seed)
+    return _shaped(_migrated(_crystal(settings, field, seed), settings, seed), settings, seed)
 
 
 def _crystal(settings: SpecimenSettings, field: tuple[float, float], seed: int) -> Atoms:
@@ -105,4 +116,15 @@ def _migrated(atoms: Atoms, settings: SpecimenSettings, seed: int) -> Atoms:
         atoms = in_plane_migration(atoms, fraction=settings.in_plane_migration, seed=seed)
     if settings.out_of_plane_migration:
         atoms = out_of_plane_migration(atoms, fraction=settings.out_of_plane_migration, seed=seed)
+    return atoms
+
+
+def _shaped(atoms: Atoms, settings: SpecimenSettings, seed: int) -> Atoms:
+    if settings.wedge:
+        atoms = wedge(atoms, slope=slope_of_variation(atoms, settings.wedge))
+    if any(settings.tilt):
+        atoms = mistilted(atoms, tilt=settings.tilt)
+    if any(settings.amorphous):
+        entrance, exit_ = settings.amorphous
+        atoms = with_amorphous_carbon(atoms, entrance=entrance, exit=exit_, seed=seed)
     return atoms
