@@ -190,7 +190,7 @@ def _descend(overlaps: Overlaps, start: FloatArray, order: int, damping: Damping
 
 
 def _explained(solution: Solution | None) -> float:
-    return solution.misfit.explained / solution.misfit.power if solution else 0.0
+    return solution.misfit.share if solution else 0.0
 
 
 def _significant(solution: Solution, first: int) -> bool:

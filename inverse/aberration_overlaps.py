@@ -15,6 +15,7 @@ from enum import Enum
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from scipy import stats
 
 from echolith.forward.acquisition import StemAcquisition, rotate
 from echolith.forward.optics import ROUNDING, aperture_radius
@@ -36,6 +37,8 @@ LEAST_PIXELS = 12
 LEAST_RADIUS = 0.1
 """Smallest |Q| in units of the aperture's radius: below, overlaps nearly cancel, and slow changes
 of thickness or current are not a weak phase."""
+FALSE_ALARM = 1e-3
+"""Chance that noise alone makes the strongest Q of a measurement; below it there is no signal."""
 NOISE_FREE = 0.5
 """Power in units of counting noise below which there is no counting noise."""
 APART = 2
@@ -196,6 +199,11 @@ def _ranked(
     qx, qy = plane.vectors()
     bad = np.hypot(qx, qy) < LEAST_RADIUS * np.sqrt(square)
     bad |= (number < LEAST_PIXELS * some.pixels.size / disc.pixels.size) | (number == 0)
+    # Along qx = 0 the half plane holds Q and -Q, which are one measurement.
+    bad |= (plane.column == 0) & (2 * plane.row > plane.shape[0])
+    chance = stats.chi2.logsf(2 * power, 2 * np.maximum(number, 1))
+    if bad.all() or chance[~bad].min() > np.log(FALSE_ALARM / np.count_nonzero(~bad)):
+        return np.zeros(0, np.int64), floor
     bad |= excess <= significance * np.sqrt(number)
     order = np.argsort(np.where(bad, np.inf, -excess), kind="stable")
     return np.asarray(order[: order.size - np.count_nonzero(bad)]), floor

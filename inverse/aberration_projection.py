@@ -49,12 +49,17 @@ class Misfit:
     information: FloatArray
     explained: float
     """Power that the model takes up, less what it takes up of noise."""
-    power: float
-    """Power beyond the noise: of counts what exceeds one unit per pixel, of a mean all of it."""
     freedom: int
     """Complex numbers less amplitudes."""
     floor: float
     """Noise expected per degree of freedom: 1 for counts."""
+
+    @property
+    def share(self) -> float:
+        """Power that the model takes up over all power beyond the noise."""
+        left = max(self.value - self.floor * self.freedom, 0.0)
+        taken = max(self.explained, 0.0)
+        return taken / (taken + left) if taken else 0.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,7 +86,7 @@ def misfit(
         Use the strongest Q only.
     """
     powers, count = exponents(order), len(phases)
-    scores, value, explained, excess, freedom = [], 0.0, 0.0, 0.0, 0
+    scores, value, explained, freedom = [], 0.0, 0.0, 0
     curvature, information = np.zeros((count, count)), np.zeros((count, count))
     for overlap in overlaps.chosen[:most]:
         where, size = overlap.pixels, overlap.pixels.size
@@ -105,7 +110,6 @@ def misfit(
         information += max(strength - 1 / norm, 0) * normal
         value += power - strength * norm
         explained += strength * norm - overlaps.floor
-        excess += power - overlaps.floor * size
         freedom += size - 1
     return Misfit(
         value=value,
@@ -113,7 +117,6 @@ def misfit(
         curvature=curvature,
         information=information,
         explained=explained,
-        power=excess,
         freedom=freedom,
         floor=overlaps.floor,
     )

@@ -65,10 +65,10 @@ def _failure(solution: Solution | None, overlaps: Overlaps) -> str:
     """Say why nothing is determined, if so."""
     if solution is None:
         return "no spatial frequency stands out of the noise in the double overlaps"
-    share = solution.misfit.explained / solution.misfit.power
+    share = solution.misfit.share
     if not share >= LEAST_EXPLAINED:
         return (
-            f"no aberrations explain more than {max(share, 0):.0%} of the power in the overlaps of "
+            f"no aberrations explain more than {share:.0%} of the power in the overlaps of "
             f"{len(overlaps.chosen)} spatial frequencies; check rotation, transpose, calibration"
         )
     return ""
@@ -151,7 +151,7 @@ def _quality(solution: Solution | None, overlaps: Overlaps) -> Variables:
     value, std, share = np.nan, np.nan, np.nan
     if solution is not None:
         value, std = reduced_chi_squared(solution.misfit)
-        share = solution.misfit.explained / solution.misfit.power
+        share = solution.misfit.share
     _add(found, "reduced_chi_squared", value, std, "1")
     found["explained"] = ((), share, {"units": "1"})
     return found

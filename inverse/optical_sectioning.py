@@ -30,6 +30,8 @@ FloatArray = npt.NDArray[np.float64]
 WINDOW_STD = np.sqrt(0.5)
 """Standard deviation under a Gaussian window W of unit height in units of 1/sqrt(-L''): curvature
 goes with sum W, the variance of the slope with sum W², which is half of it."""
+LEAST_GAIN = 5.0
+"""Standard deviations of noise by which a region's image must exceed it."""
 LARGEST_SHARE = 0.25
 """Of the series' span: a region's C10 known worse is not determined by the series."""
 
@@ -66,8 +68,8 @@ def tune_defocus(
     xarray.Dataset
         ``phase`` (scan_y, scan_x), rad: at every position the member of the series in focus there,
         interpolated between the nearest two; ``C10`` and ``C10_std`` (scan_y, scan_x), Å: of the
-        region around the position, NaN where it is not determined: no maximum inside the series, or
-        one too flat; ``C10_overall`` and its ``_std``: of the whole field, which the composite uses
+        region around the position, NaN where it is not determined: nothing beyond noise, no maximum
+        inside the series, or one too flat; ``C10_overall`` and its ``_std``: of the whole field, which the composite uses
         there; ``defocus_series`` (member), Å; ``log_likelihood`` (member), of the whole field.
         Neighbouring positions share their region: values differ less than their ``_std``.
 
@@ -86,7 +88,7 @@ def tune_defocus(
     _check(options, acquisition)
     series = np.linspace(-options.span, options.span, options.steps)
     series = series + acquisition.beam.aberrations.C10
-    images, gains = _series(measurement, series, acquisition.beam.aberrations, streaming)
+    images, gains, freedom = _series(measurement, series, acquisition.beam.aberrations, streaming)
     overall, overall_std = _maximum(series, gains.sum(axis=(1, 2)))
     if np.isnan(overall):
         raise BadInputError(
@@ -99,7 +101,10 @@ def tune_defocus(
     local = area * gaussian_filter(gains, (0, *sigma), mode="wrap")
     found, std = _maximum(series, local)
     std = std * WINDOW_STD
+    # Noise alone: |W|² of an independent Q has variance 1, and the window weighs it with W².
+    noise = np.sqrt(freedom / 2 / gains[0].size * area / 2)
     unknown = ~(std < LARGEST_SHARE * 2 * options.span)
+    unknown |= local.max(axis=0) < LEAST_GAIN * noise
     found, std = np.where(unknown, np.nan, found), np.where(unknown, np.nan, std)
     phase = _composite(series, images, np.where(unknown, overall, found))
     return _dataset(
@@ -127,15 +132,16 @@ def _series(
     series: FloatArray,
     aberrations: Aberrations,
     streaming: Streaming | None,
-) -> tuple[FloatArray, FloatArray]:
-    """Return the phase and the gain in log-likelihood per position at every C10."""
-    images, gains = [], []
+) -> tuple[FloatArray, FloatArray, int]:
+    """Return phase and gain in log-likelihood per position at every C10, and the most Q in one."""
+    images, gains, freedom = [], [], 0
     for value in series:
         chosen = aberrations.model_copy(update={"C10": float(value)})
         image = ssb(measurement, aberrations=chosen, streaming=streaming)
         images.append(image["phase"].values)
         gains.append(_gain(image))
-    return np.stack(images), np.stack(gains)
+        freedom = max(freedom, int(np.count_nonzero(image["weight"].values)))
+    return np.stack(images), np.stack(gains), freedom
 
 
 def _gain(image: xr.Dataset) -> FloatArray:

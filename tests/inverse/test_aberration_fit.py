@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -61,6 +61,7 @@ def geometries(draw: st.DrawFn) -> StemAcquisition:
     return acquisition(aberrations, scan=scan, detector=detector, dose=1e7)
 
 
+@settings(max_examples=12)
 @given(geometries(), st.integers(0, 99))
 def test_exact_for_a_weak_phase_in_any_frame(taken: StemAcquisition, seed: int) -> None:
     fit = fit_aberrations(mean_of(taken, seed=seed), options=AberrationOptions(order=3))
@@ -72,6 +73,7 @@ def test_exact_for_a_weak_phase_in_any_frame(taken: StemAcquisition, seed: int) 
     assert float(fit["explained"]) == pytest.approx(1, abs=1e-3)
 
 
+@settings(max_examples=8)
 @given(st.sampled_from([c.coefficient for c in components(3)]), st.integers(0, 99))
 def test_adding_an_aberration_adds_it_to_the_estimate(name: str, seed: int) -> None:
     unit = dict(zip((c.coefficient for c in components(3)), scales(3, Beam(semiangle=22.4)),
@@ -175,8 +177,11 @@ def test_focal_spread_of_the_metadata_is_taken_into_account() -> None:
     recorded = blind(measurement(total, taken.model_copy(update={"beam": beam})))
     options = AberrationOptions(order=3)
     assert np.abs(rim(fit_aberrations(recorded, options=options), RESIDUAL)).max() < EXACT
-    ignored = fit_aberrations(blind(measurement(total, taken)), options=options)
-    assert float(ignored["explained"]) < 0.99
+    known, unknown = (
+        float(fit_aberrations(m, options=options)["reduced_chi_squared"])
+        for m in (recorded, blind(measurement(total, taken)))
+    )
+    assert known < 0.01 < unknown
 
 
 def test_defocus_of_a_thick_specimen_is_that_of_its_middle() -> None:
@@ -215,7 +220,11 @@ def test_a_field_that_is_not_periodic_is_tapered() -> None:
     }
     errors = {window: float(np.abs(rim(fit, RESIDUAL)).max()) for window, fit in fits.items()}
     assert fits[None].attrs["window"] == "hann"
-    assert errors[Window.HANN] < 0.03 < errors[Window.NONE]
+    # What is left under the window is the leakage of a wave to its second neighbours.
+    assert errors[Window.HANN] < errors[Window.NONE] / 2
+    assert errors[Window.HANN] < 0.03
+    chi = {w: float(f["reduced_chi_squared"]) for w, f in fits.items()}
+    assert chi[Window.HANN] < chi[Window.NONE] / 4
 
 
 def test_vacuum_determines_nothing() -> None:
