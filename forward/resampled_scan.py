@@ -1,8 +1,8 @@
 """Any probe positions, and any source, from a regular raster around them.
 
 Where every position costs a multislice and the source is wide, a displaced scan has no regular
-neighbours to average over. So a raster is simulated that is finer than the band needs and larger
-than the scan, and every position is drawn from it (`echolith.forward.position_interpolation`).
+neighbours to average over. So a larger raster is simulated, finer than the band needs if not than
+the scan, and every position is drawn from it (`echolith.forward.position_interpolation`).
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from echolith.forward.position_interpolation import Interpolation, Values, band_
 FloatArray = npt.NDArray[np.float64]
 
 FINER = 0.7
-"""Largest step of the raster in units of ``lambda / (4 alpha)``."""
+"""Step of the raster in units of ``lambda / (4 alpha)``, however fine the scan."""
 TOLERANCE = 1e-4
 """Of the interpolation along one axis."""
 
@@ -72,27 +72,23 @@ def resampled_scan(
         Of the interpolation along one axis.
     """
     limit = 2e-3 * beam.semiangle / beam.wavelength
-    finest = FINER / (2 * limit)
-    steps = np.array([min(step, finest) for step in scan.step])
-    kernels = [
-        band_kernel(limit * float(step), beam.source_spread / float(step), tolerance)
-        for step in steps
-    ]
+    pitch = FINER / (2 * limit)
+    kernel = band_kernel(limit * pitch, beam.source_spread / pitch, tolerance)
     half = [(n - 1) * step / 2 for n, step in zip(scan.shape, scan.step, strict=True)]
     y, x = (np.arange(n) * step for n, step in zip(scan.shape, scan.step, strict=True))
     meant = np.stack(np.broadcast_arrays(y[:, None] - half[0], x - half[1]), axis=-1)
-    pixels = (meant + displacements[..., ::-1]) / steps
+    pixels = (meant + displacements[..., ::-1]) / pitch
     far = np.abs(pixels).reshape(-1, 2).max(axis=0)
     # As many positions each side of the middle one as reach beyond the farthest point.
-    sides = [int(np.ceil(f)) + kernel.reach + 1 for f, kernel in zip(far, kernels, strict=True)]
+    sides = [int(np.ceil(f)) + kernel.reach + 1 for f in far]
     return ResampledScan(
         raster=Scan(
             shape=(2 * sides[0] + 1, 2 * sides[1] + 1),
-            step=(float(steps[0]), float(steps[1])),
+            step=(pitch, pitch),
             rotation=scan.rotation,
         ),
         pixels=pixels + np.array(sides),
-        interpolation=Interpolation(y=kernels[0], x=kernels[1]),
+        interpolation=Interpolation(y=kernel, x=kernel),
     )
 
 

@@ -114,10 +114,11 @@ def test_engines_agree_on_a_drifting_scan(engine: Engine, spread: float) -> None
     probes = computed(taken, Engine.MULTISLICE, distortion=MOVING)
     other = computed(taken, engine, distortion=MOVING)
     assert largest_change(other, computed(taken, engine)) > 1e-2
-    # The spread is exact by plane waves, a fitted filter by the others.
+    # The spread is exact by plane waves, a fitted filter by the others. Its error is stated for
+    # one Fourier component; those of a pixel add up to some three times its largest value.
     stated = probes.attrs["source_spread_error"]
-    assert stated < 2e-3
-    assert largest_change(other, probes) < ROUNDING + stated
+    assert stated < 2e-4
+    assert largest_change(other, probes) < ROUNDING + 3 * stated
 
 
 @pytest.mark.parametrize("engine", ENGINES)
