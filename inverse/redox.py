@@ -71,7 +71,7 @@ def recover_redox(
         ``length``, ``length_std`` (exposure, distance), Å; ``change_<name>`` and
         ``change_<name>_std`` of the second exposure, ``<exposure>_change_<name>`` of further ones,
         Å; ``probability`` (model) and what else `compare_models` returns; ``ratio`` is that of
-        O-O(Li) to M-M(OLiO) by exposure.
+        O-O(Li) to M-M(OLiO) by exposure; ``phase`` (exposure, scan_y, scan_x), rad.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def recover_exposure(
     -------
     xarray.Dataset
         ``<name>``, ``<name>_std``, ``distance_covariance``; see
-        `echolith.inverse.drift_calibration`.
+        `echolith.inverse.drift_calibration`; and the ``phase`` image (rad).
 
     Raises
     ------
@@ -123,7 +123,8 @@ def recover_exposure(
             return columns
         reference = haadf_reference(take_frames(measurement, name))
         calibrate = _CALIBRATE[options.calibration]
-        return calibrate(columns, reference, errors=options.errors)
+        calibrated = calibrate(columns, reference, errors=options.errors)
+        return calibrated.assign(phase=columns["phase"])
     except BadInputError as error:
         raise BadInputError(f"exposure '{name}': {error}") from error
 
@@ -158,4 +159,4 @@ def _lengths(states: Mapping[str, xr.Dataset]) -> xr.Dataset:
             "ratio_std": ("exposure", ratios[:, 1], {"units": "1"}),
         },
         coords={"exposure": list(states), "distance": named},
-    )
+    ).assign(phase=xr.concat([state["phase"] for state in states.values()], dim="exposure"))

@@ -76,14 +76,18 @@ def _has_columns(data: xr.Dataset | None) -> bool:
 
 
 def images(content: "ReportContent") -> "Figure | None":
-    """Draw the annular dark field and the phase side by side."""
-    panels = [name for name in ("haadf", "phase") if _image(content, name) is not None]
-    if not panels:
+    """Draw the annular dark field and the phase side by side, a row for each exposure."""
+    kinds = [name for name in ("haadf", "phase") if _stack(content, name) is not None]
+    if not kinds:
         return None
+    rows = max(len(_each(content, name)) for name in kinds)
     with style():
-        figure = new_figure(4.9 * len(panels), _height(content, 4.9))
-        for axes, name in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
-            _draw_named(axes, content, name)
+        height = _height(next(iter(_each(content, kinds[0]).values())), 4.9)
+        figure = new_figure(4.9 * len(kinds), height * rows)
+        grid = figure.subplots(rows, len(kinds), squeeze=False)
+        for column, name in zip(grid.T, kinds, strict=True):
+            for axes, (what, image) in zip(column, _each(content, name).items(), strict=False):
+                _draw_image(axes, image, name, title=f"{_TITLES[name]}{what}")
     return figure
 
 
@@ -94,9 +98,9 @@ def columns(content: "ReportContent") -> "Figure | None":
     if image is None or not found.species:
         return None
     with style():
-        figure = new_figure(9.8, _height(content, 4.9) + 0.35)
+        figure = new_figure(9.8, _height(image, 4.9) + 0.35)
         whole, zoom = figure.subplots(1, 2)
-        _draw_named(whole, content, "phase", title="Columns on the phase", bar=False)
+        _draw_image(whole, image, "phase", title="Columns on the phase", bar=False)
         _mark_columns(whole, found, field=Grid.of(image).width)
         draw_image(zoom, image)
         _zoom(zoom, image, found)
@@ -104,33 +108,54 @@ def columns(content: "ReportContent") -> "Figure | None":
     return figure
 
 
-def _image(content: "ReportContent", name: str) -> xr.DataArray | None:
+_TITLES = {"haadf": "Annular dark field", "phase": "Phase"}
+_LABELS = {"haadf": "electrons per position", "phase": "phase (rad)"}
+MOST_ROWS = 4
+"""Of one figure; a series of frames is longer."""
+
+
+def _stack(content: "ReportContent", name: str) -> xr.DataArray | None:
+    """Return an image, or a series of them along one more dim."""
     data = content.measurement if name == "haadf" else content.estimate
-    return data.get(name)
+    image = data.get(name)
+    if image is None or not {"scan_y", "scan_x"} <= set(image.dims) or image.ndim > 3:
+        return None
+    return image
 
 
-def _height(content: "ReportContent", width: float) -> float:
+def _image(content: "ReportContent", name: str) -> xr.DataArray | None:
+    """Return an image where there is one only."""
+    stack = _stack(content, name)
+    return stack if stack is not None and stack.ndim == 2 else None
+
+
+def _each(content: "ReportContent", name: str) -> dict[str, xr.DataArray]:
+    """Return the first images of a series by what tells them apart."""
+    stack = _stack(content, name)
+    assert stack is not None
+    series = [str(dim) for dim in stack.dims if dim not in ("scan_y", "scan_x")]
+    if not series:
+        return {"": stack}
+    labels = stack[series[0]].values if series[0] in stack.coords else range(stack.sizes[series[0]])
+    named = {f", {series[0]} {label}": n for n, label in enumerate(list(labels)[:MOST_ROWS])}
+    return {what: stack.isel({series[0]: n}) for what, n in named.items()}
+
+
+def _height(image: xr.DataArray, width: float) -> float:
     """Height in inches of a panel of this width that holds a real-space image and its title."""
-    image = _image(content, "phase")
-    image = _image(content, "haadf") if image is None else image
-    assert image is not None
     grid = Grid.of(image)
     return float(np.clip(0.78 * width * grid.height / grid.width + 0.65, 2.0, 9.0))
 
 
-def _draw_named(
-    axes: "Axes", content: "ReportContent", name: str, *, title: str = "", bar: bool = True
+def _draw_image(
+    axes: "Axes", image: xr.DataArray, name: str, *, title: str = "", bar: bool = True
 ) -> None:
-    image = _image(content, name)
-    assert image is not None
     image = image.compute()
-    titles = {"haadf": "Annular dark field", "phase": "Phase"}
-    labels = {"haadf": "electrons per position", "phase": "phase (rad)"}
-    draw_image(axes, image, label=labels[name] if bar else None)
+    draw_image(axes, image, label=_LABELS[name] if bar else None)
     grid = Grid.of(image)
     left, _, bottom, _ = grid.extent
     scale_bar(axes, left=left, bottom=bottom, width=grid.width, height=grid.height)
-    axes.set(title=title or titles[name], xlabel="x (Å)", ylabel="y (Å)")
+    axes.set(title=title or _TITLES[name], xlabel="x (Å)", ylabel="y (Å)")
 
 
 def _mark_columns(axes: "Axes", found: Columns, *, field: float, emphasis: float = 1.0) -> None:
@@ -228,7 +253,7 @@ def _error_vectors(axes: "Axes", found: Columns) -> float:
 def diffraction(content: "ReportContent") -> "Figure | None":
     """Draw the mean diffraction pattern and those at two probe positions, angles in mrad."""
     axes_needed = {"scan_y", "scan_x", "detector_y", "detector_x"}
-    if not axes_needed <= set(content.measurement.get("counts", xr.DataArray()).dims):
+    if set(content.measurement.get("counts", xr.DataArray()).dims) != axes_needed:
         return None
     counts = content.measurement["counts"]
     # skipna would copy a large array to look for NaN.
@@ -329,9 +354,10 @@ def hero_figure(content: "ReportContent") -> "Figure":
                 distances = "pair_name" in content.estimate
                 axes.set_title("Distances between columns" if distances else "Quantities")
                 continue
-            _draw_named(axes, content, name)
             image = _image(content, name)
-            if name == "phase" and found.species and image is not None:
+            assert image is not None
+            _draw_image(axes, image, name)
+            if name == "phase" and found.species:
                 axes.set_title("Phase, recovered and true columns")
                 _mark_columns(axes, found, field=Grid.of(image).width, emphasis=0.75)
                 figure.legend(handles=_keys(found), loc="outside lower center", ncols=8)
