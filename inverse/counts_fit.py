@@ -5,86 +5,21 @@ scattering. The model is the solver's own: straight columns of mean content, few
 grid, scattering factors of the International Tables.
 """
 
-from dataclasses import dataclass, replace
-from enum import Enum
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
-from pydantic import Field
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from echolith.errors import BadInputError
-from echolith.forward.acquisition import Settings, StemAcquisition, rotate
-from echolith.inverse.column_problem import parity
-from echolith.inverse.counts_columns import (
-    COMMON,
-    EVEN,
-    KINDS,
-    SHAPES,
-    Array,
-    ColumnState,
-    Content,
-    Indices,
-    Profiles,
-)
-from echolith.inverse.counts_likelihood import FINER, CountsModel, Likelihood
-from echolith.inverse.counts_propagation import Propagation, probe_box
-from echolith.inverse.counts_start import (
-    check_start,
-    phase_start,
-    site_count,
-    with_surroundings,
-)
+from echolith.forward.acquisition import StemAcquisition, rotate
+from echolith.inverse.counts_columns import COMMON, KINDS, SHAPES, Array, ColumnState, Indices
+from echolith.inverse.counts_likelihood import Likelihood
+from echolith.inverse.counts_options import CountsOptions
+from echolith.inverse.counts_problem import CountsProblem, Part
+from echolith.inverse.counts_start import check_start, phase_start, with_surroundings
 from echolith.inverse.scan_transform import checked_counts
-from echolith.processors import threads
-from echolith.units import Angstrom
-
-
-class CountsOptions(Settings):
-    """Options of the fit to raw counts."""
-
-    thickness: Annotated[Angstrom, Field(gt=0)] = 20.0
-    """Where the fit of the thickness starts."""
-    thickness_std: Annotated[Angstrom, Field(ge=0)] = 5.0
-    """Prior on the thickness; 0: known."""
-    defocus_std: Annotated[Angstrom, Field(ge=0)] = 10.0
-    """Prior on C10 beyond that of the metadata; 0: known."""
-    content: Content = Content()
-    """Which elements the columns of each species hold."""
-    sites_std: Annotated[float, Field(ge=0)] = 0.1
-    """Prior on the atoms of a full column, relative, around the median of oxygen; 0: fixed."""
-    displacement_std: Annotated[float, Field(ge=0)] = 0.01
-    """Prior on the entries of U, Å²: the mean square displacement of a species' atoms along an
-    axis; 0.01 is 0.1 Å rms."""
-    skewness_std: Annotated[float, Field(ge=0)] = 5e-4
-    """Prior on the third cumulants (Å³) of species without a centre of inversion."""
-    slice_thickness: Annotated[Angstrom, Field(gt=0)] = 5.0
-    sampling: Annotated[Angstrom, Field(gt=0)] = 0.13
-    """Largest pixel of the waves. At 0.18 Å the fitted thickness is a tenth too small."""
-    least_box: Annotated[Angstrom, Field(gt=0)] = 12.0
-    """Least side of the box a probe is propagated on."""
-    reach: Annotated[Angstrom, Field(gt=0)] = 2.8
-    """Columns farther from a probe add nothing to the information of its frame."""
-    rim: Annotated[Angstrom, Field(ge=0)] = 2.0
-    """Columns up to this far outside the field are fitted too, farther ones stay."""
-    surroundings: Annotated[Angstrom, Field(ge=0)] = 5.0
-    """Columns are continued up to this far outside the field."""
-    margin: Annotated[Angstrom, Field(ge=0)] = 2.0
-    """Columns nearer to the border than this are flagged ``edge``."""
-    tolerance: Annotated[float, Field(gt=0)] = 0.05
-    """The fit has converged when no parameter is expected to move farther, in its standard
-    deviations."""
-    iterations: Annotated[int, Field(ge=1)] = 60
-
-
-RIM_POSITION = 0.1
-"""Å. Prior on columns outside the field, around where the lattice puts them."""
-RIM_STRENGTH = 0.3
-"""Prior on their strength, relative."""
-U_START = 0.003
-"""Å²: 0.055 Å rms."""
 
 
 def fit_columns_to_counts(
@@ -117,7 +52,8 @@ def fit_columns_to_counts(
         ``species``, ``edge``. Over ``species_name``: ``shape`` (shape_term), with
         ``shape_std``. Scalars ``thickness``, ``defocus`` (Å) and ``scale`` with ``<name>_std``.
         Attributes ``reduced_chi_squared`` (Pearson's, of pixels with an expected count above 1)
-        and ``iterations``.
+        and ``iterations``; ``absent`` counts columns of the start or the lattice that turned out to
+        have no significant strength and were dropped.
 
     Raises
     ------
@@ -129,22 +65,11 @@ def fit_columns_to_counts(
     counts, acquisition = checked_counts(measurement)
     _check_coherent(acquisition)
     if start is None:
-        found, _ = phase_start(
-            measurement, energy=acquisition.beam.energy, content=options.content
-        )
-        start = surrounded(found, acquisition, options)
+        found = phase_start(measurement, energy=acquisition.beam.energy, content=options.content)
+        start = with_surroundings(found, acquisition.scan, width=options.surroundings)
     check_start(start, options.content)
     problem = CountsProblem.of(counts, acquisition, start, options)
     return _describe(problem, _solve(problem), acquisition)
-
-
-def surrounded(
-    found: xr.Dataset, acquisition: StemAcquisition, options: CountsOptions
-) -> xr.Dataset:
-    """Continue found columns over the border of the field."""
-    height, width = acquisition.scan.extent
-    noted = found.assign_attrs(extent=(width, height), margin=options.margin)
-    return with_surroundings(noted, acquisition.scan, width=options.surroundings)
 
 
 def _check_coherent(acquisition: StemAcquisition) -> None:
@@ -157,166 +82,6 @@ def _check_coherent(acquisition: StemAcquisition) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CountsProblem:
-    """Model, start, and what is known beforehand."""
-
-    model: CountsModel
-    start: ColumnState
-    names: tuple[str, ...]
-    outside: Array
-    """How far each column lies outside the field, Å; negative inside."""
-    prior_std: Array
-    """Of every parameter around its start; infinite: none, 0: not fitted."""
-    options: CountsOptions
-
-    @classmethod
-    def of(
-        cls,
-        counts: xr.DataArray,
-        acquisition: StemAcquisition,
-        columns: xr.Dataset,
-        options: CountsOptions,
-    ) -> "CountsProblem":
-        """Set the problem up."""
-        state, names = _start_state(columns, acquisition, options)
-        box = probe_box(acquisition, least_side=options.least_box, sampling=options.sampling)
-        slices = max(1, int(np.ceil(options.thickness / options.slice_thickness - 1e-6)))
-        propagation = Propagation(acquisition=acquisition, box=box, slices=slices)
-        positions = acquisition.scan.positions().reshape(-1, 2)
-        grid = propagation.field(positions)
-        profiles = Profiles(
-            grid=grid.finer(FINER),
-            names=names,
-            content=options.content,
-            energy=acquisition.beam.energy,
-        )
-        values = np.asarray(counts.values)
-        outside = _outside(columns, acquisition)
-        prior_std = _prior(state, outside, options)
-        model = CountsModel(
-            counts=values.reshape(-1, *values.shape[2:]),
-            positions=positions,
-            propagation=propagation,
-            profiles=profiles,
-            grid=grid,
-            free=prior_std > 0,
-            reach=options.reach,
-            workers=threads(),
-        )
-        return cls(
-            model=model,
-            start=state,
-            names=names,
-            outside=outside,
-            prior_std=prior_std,
-            options=options,
-        )
-
-    @property
-    def free(self) -> Indices:
-        """Parameters that are fitted."""
-        return np.flatnonzero(self.prior_std > 0)
-
-    @property
-    def precision(self) -> Array:
-        """Of the prior, free parameters alone."""
-        return np.asarray(1 / self.prior_std[self.free] ** 2)
-
-    @property
-    def asked(self) -> npt.NDArray[np.bool_]:
-        """Free parameters that must settle: all but those of columns outside the field."""
-        asked = np.ones(self.start.size, dtype=bool)
-        asked[: len(KINDS) * len(self.outside)] = np.repeat(self.outside <= 0, len(KINDS))
-        return asked[self.free]
-
-    def probes(self, part: "Part") -> Indices:
-        """Return a part of the probes, evenly spread."""
-        shape = self.model.propagation.acquisition.scan.shape
-        row, column = np.indices(shape)
-        chosen = {
-            Part.ALL: np.ones(shape, dtype=bool),
-            Part.HALF: (row + column) % 2 == 0,
-            Part.QUARTER: (row % 2 == 0) & (column % 2 == 0),
-        }[part]
-        return np.flatnonzero(chosen)
-
-    def with_usual_surroundings(self, state: ColumnState) -> tuple["CountsProblem", ColumnState]:
-        """Give columns outside the field the median strength of those inside, now better known."""
-        strength = state.strength.copy()
-        inside = self.outside <= 0
-        for group in set(state.group[inside].tolist()):
-            mine = state.group == group
-            strength[mine & ~inside] = np.median(strength[mine & inside])
-        known = np.where(inside, self.start.strength, strength)
-        return (
-            replace(self, start=replace(self.start, strength=known)),
-            replace(state, strength=strength),
-        )
-
-    @property
-    def leash(self) -> Array:
-        """Farthest that a free parameter is moved at once: beyond, the model bends too much."""
-        columns = np.tile([0.05, 0.05, np.inf], (len(self.start.x), 1))
-        columns[:, 2] = 0.2 * np.maximum(self.start.strength, 0.5)
-        shapes = np.tile([0.004] * EVEN + [3e-4] * (len(SHAPES) - EVEN), len(self.names))
-        return np.concatenate([columns.ravel(), shapes, [0.1, 2.0, 5.0, 0.5]])[self.free]
-
-
-class Part(Enum):
-    """Probes used at a stage of the fit."""
-
-    QUARTER = "quarter"
-    HALF = "half"
-    """The information of every other probe, taken twice, is that of all within 1 % at the step
-    that full transfer needs."""
-    ALL = "all"
-
-
-def _start_state(
-    columns: xr.Dataset, acquisition: StemAcquisition, options: CountsOptions
-) -> tuple[ColumnState, tuple[str, ...]]:
-    names = tuple(sorted({str(name) for name in columns["species"].values}))
-    xy = np.stack([columns["x"].values, columns["y"].values], axis=-1).astype(float)
-    xy = rotate(xy, acquisition.scan.rotation)
-    even = np.tile([U_START, 0.0, U_START], (len(names), 1))
-    strength = np.asarray(columns["strength"].values, dtype=float)
-    sites = site_count(strength, columns["species"].values)
-    state = ColumnState(
-        x=xy[:, 0],
-        y=xy[:, 1],
-        strength=strength,
-        group=np.array([names.index(str(name)) for name in columns["species"].values]),
-        parity=parity(columns),
-        shape=np.concatenate([even, np.zeros((len(names), len(SHAPES) - EVEN))], axis=1),
-        common=np.array([0.0, options.thickness, 0.0, sites]),
-    )
-    return state, names
-
-
-def _outside(columns: xr.Dataset, acquisition: StemAcquisition) -> Array:
-    """How far each column lies outside the scanned field, Å."""
-    height, width = acquisition.scan.extent
-    x, y = columns["x"].values, columns["y"].values
-    return np.asarray(np.max([-x, -y, x - width, y - height], axis=0))
-
-
-def _prior(state: ColumnState, outside: Array, options: CountsOptions) -> Array:
-    columns = np.full((len(state.x), len(KINDS)), np.inf)
-    rim = outside > 0
-    columns[rim] = RIM_POSITION
-    columns[rim, 2] = RIM_STRENGTH * state.strength[rim]
-    columns[outside > options.rim] = 0
-    shapes = np.zeros(state.shape.shape)
-    shapes[:, :EVEN] = options.displacement_std
-    for group in range(len(shapes)):
-        if state.parity[state.group == group].any():
-            shapes[group, EVEN:] = options.skewness_std
-    sites = options.sites_std * state.common[3]
-    common = [np.inf, options.thickness_std, options.defocus_std, sites]
-    return np.concatenate([columns.ravel(), shapes.ravel(), common])
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Solution:
     state: ColumnState
     covariance: Array
@@ -325,6 +90,8 @@ class _Solution:
     iterations: int
 
 
+SIGNIFICANT = 5.0
+"""Standard deviations of its strength that a column must have to count as one."""
 FIRST_TOLERANCE = 0.3
 """Standard deviations; the noise of a quarter of the probes moves the maximum by more than one."""
 
@@ -438,7 +205,10 @@ def _describe(
     covariance = np.zeros((size, size))
     covariance[np.ix_(problem.free, problem.free)] = solution.covariance
     std = np.sqrt(np.diag(covariance))
-    kept = np.flatnonzero(problem.outside <= 0)
+    strength_std = std[2 : len(KINDS) * len(state.x) : len(KINDS)]
+    inside = problem.outside <= 0
+    present = state.strength > SIGNIFICANT * strength_std
+    kept = np.flatnonzero(inside & present)
     index = (len(KINDS) * kept)[:, None] + np.arange(2)
     turn = rotate(np.eye(2), -acquisition.scan.rotation)
     blocks = turn.T @ covariance[index[:, :, None], index[:, None, :]] @ turn
@@ -450,15 +220,16 @@ def _describe(
         "y_std": ("column", np.sqrt(blocks[:, 1, 1]), {"units": "Å"}),
         "xy_covariance": (("column", "axis", "axis_"), blocks, {"units": "Å²"}),
         "strength": ("column", state.strength[kept], {"units": "1", "long_name": "atoms"}),
-        "strength_std": ("column", std[len(KINDS) * kept + 2], {"units": "1"}),
+        "strength_std": ("column", strength_std[kept], {"units": "1"}),
         "species": ("column", np.array(problem.names)[state.group[kept]], {"units": "1"}),
         "edge": ("column", problem.outside[kept] > -problem.options.margin, {"units": "1"}),
     }
     first = len(KINDS) * len(state.x)
     shape_std = std[first : first + state.shape.size].reshape(state.shape.shape)
-    shared = {
-        "shape": (("species_name", "shape_term"), state.shape, {"units": "Å², Å³ (odd)"}),
-        "shape_std": (("species_name", "shape_term"), shape_std, {"units": "Å², Å³ (odd)"}),
+    names, units = ("species_name", "shape_term"), {"units": "Å², Å³ (odd)"}
+    shared: dict[str, Any] = {
+        "shape": (names, state.shape, units),
+        "shape_std": (names, shape_std, units),
     }
     for n, (name, unit) in enumerate(zip(COMMON, ("1", "Å", "Å", "1"), strict=True)):
         shared[name] = ((), state.common[n], {"units": unit})
@@ -469,6 +240,7 @@ def _describe(
         attrs={
             "reduced_chi_squared": solution.likelihood.deviance,
             "iterations": solution.iterations,
+            "absent": int((inside & ~present).sum()),
             "margin": problem.options.margin,
         },
     )

@@ -18,13 +18,14 @@ from echolith.forward.diffraction_box import antialias
 from echolith.inverse.counts_columns import (
     COMMON,
     KINDS,
-    SHAPES,
     Array,
-    ColumnChanges,
     ColumnState,
     FieldGrid,
     Indices,
     Profiles,
+)
+from echolith.inverse.counts_phase import (
+    ColumnChanges,
     column_changes,
     phase_gradient,
     phase_image,
@@ -88,7 +89,9 @@ class CountsModel:
 
     @cached_property
     def _kept(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        rows, columns = (np.rint(np.fft.fftfreq(n, 1 / n)).astype(np.int64) for n in self.grid.shape)
+        rows, columns = (
+            np.rint(np.fft.fftfreq(n, 1 / n)).astype(np.int64) for n in self.grid.shape
+        )
         return rows[:, None], columns[None]
 
     @cached_property
@@ -202,9 +205,7 @@ class CountsModel:
         n, here = int(probe[0]), self.positions[probe[1]]
         columns, first = len(state.x), len(KINDS) * len(state.x)
         free = self.free[:first].reshape(columns, -1).any(axis=1)
-        near = np.flatnonzero(
-            free & (np.hypot(state.x - here[0], state.y - here[1]) < self.reach)
-        )
+        near = np.flatnonzero(free & (np.hypot(state.x - here[0], state.y - here[1]) < self.reach))
         corner = self.propagation.corners(here[None], self.grid)[0][0]
         slopes = self.propagation.tangents(
             passage, n, images.cut(near, corner, self.propagation.box.gpts), float(state.common[0])

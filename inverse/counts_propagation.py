@@ -33,7 +33,9 @@ Waves = npt.NDArray[np.complex64]
 Corners = npt.NDArray[np.int64]
 
 
-def probe_box(acquisition: StemAcquisition, *, least_side: float, sampling: float) -> DiffractionBox:
+def probe_box(
+    acquisition: StemAcquisition, *, least_side: float, sampling: float
+) -> DiffractionBox:
     """Return the box a probe is propagated on: whole fractions of the detector's pixel.
 
     Parameters
@@ -152,9 +154,7 @@ class Propagation:
         along_x = np.exp(-2j * np.pi * offsets[:, 1:] * kx)
         # Slices stand in the middle of what they stand for: half a step before the first one.
         start = self._probe * np.exp(-1j * self._bend * (dz / 2 + defocus))
-        spectrum = np.asarray(
-            along_y[:, :, None] * along_x[:, None, :] * start, dtype=np.complex64
-        )
+        spectrum = np.asarray(along_y[:, :, None] * along_x[:, None, :] * start, dtype=np.complex64)
         kernel = np.asarray(
             np.exp(-1j * self._bend * dz) * self.box.antialias(), dtype=np.complex64
         )
@@ -167,9 +167,7 @@ class Propagation:
             spectra.append(spectrum)
             waves.append(fft.ifft2(spectrum, workers=1))
             spectrum = fft.fft2(waves[-1] * cut, workers=1, overwrite_x=True)
-        return Passage(
-            transmission=cut, kernel=kernel, waves=waves, spectra=spectra, exit=spectrum
-        )
+        return Passage(transmission=cut, kernel=kernel, waves=waves, spectra=spectra, exit=spectrum)
 
     def frames(self, passage: Passage, scale: float) -> npt.NDArray[np.float32]:
         """Return expected counts, (probes, dy, dx)."""
@@ -177,9 +175,7 @@ class Propagation:
         counts = self.readout.frame(seen.real**2 + seen.imag**2)
         return np.asarray(counts * np.float32(np.exp(scale)))
 
-    def back(
-        self, passage: Passage, weight: npt.NDArray[np.float32], scale: float
-    ) -> Slopes:
+    def back(self, passage: Passage, weight: npt.NDArray[np.float32], scale: float) -> Slopes:
         """Return the derivative of ``sum(weight * frames)`` for each probe.
 
         Parameters

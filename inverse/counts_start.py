@@ -26,17 +26,14 @@ APART = 0.6
 """Å; a continued column this near to a found one is the same."""
 
 
-def phase_start(
-    measurement: xr.Dataset, *, energy: float, content: Content
-) -> tuple[xr.Dataset, xr.DataArray]:
-    """Return columns found blindly on the phase image, with strengths in atoms, and the image."""
+def phase_start(measurement: xr.Dataset, *, energy: float, content: Content) -> xr.Dataset:
+    """Return columns found blindly on the phase image, with strengths in atoms."""
     reconstruction = wdd(measurement, epsilon=EPSILON)
     found = find_columns(reconstruction["phase"], haadf=measurement.get("haadf"))
     columns = fit_columns(reconstruction, found)
     atom = interaction_constant(energy) * VOLT_ANGSTROM_SQUARED
     strength = _atoms(columns["amplitude"].values / atom, columns["species"].values, content)
-    kept = columns[["x", "y", "species", "edge"]].assign(strength=("column", strength))
-    return kept, reconstruction["phase"]
+    return columns[["x", "y", "species", "edge"]].assign(strength=("column", strength))
 
 
 def _atoms(amplitude: Array, species: npt.NDArray[np.str_], content: Content) -> Array:
@@ -61,7 +58,10 @@ def site_count(strength: Array, species: npt.NDArray[np.str_]) -> float:
 
 
 def with_surroundings(columns: xr.Dataset, scan: Scan, *, width: float) -> xr.Dataset:
-    """Add the columns that the lattice puts around the field, and replace those found in its rim.
+    """Add the columns that the lattice supposes where none was found: around the field above all.
+
+    Those found near the border are replaced, since a phase image is contaminated there. A column
+    supposed inside the field may be absent; its fitted strength tells.
 
     Parameters
     ----------
@@ -74,8 +74,8 @@ def with_surroundings(columns: xr.Dataset, scan: Scan, *, width: float) -> xr.Da
     Returns
     -------
     xarray.Dataset
-        ``x``, ``y``, ``species``, ``strength``: the columns inside as found, then those in the
-        rim and outside as the lattice has them, with the median strength of their species.
+        ``x``, ``y``, ``species``, ``strength``: the columns inside as found, then the
+        ``supposed`` ones with the median strength of their species.
 
     Raises
     ------
@@ -92,37 +92,25 @@ def with_surroundings(columns: xr.Dataset, scan: Scan, *, width: float) -> xr.Da
         ) from error
     xy, species = _lattice_columns(_centred(inner, lattice), scan, width)
     known = np.stack([inner["x"].values, inner["y"].values], axis=-1)
-    rim = ~_well_inside(xy, columns)
-    new = (cKDTree(known).query(xy)[0] > APART) & rim
-    medians = {
-        name: float(np.median(inner["strength"].values[inner["species"].values == name]))
-        for name in set(inner["species"].values.tolist())
-    }
-    new &= np.isin(species, list(medians))
+    medians = _medians(inner)
+    new = (cKDTree(known).query(xy)[0] > APART) & np.isin(species, list(medians))
+    continued = [medians[str(name)] for name in species[new]]
+    names = np.concatenate([inner["species"].values.astype("<U2"), species[new]])
     return xr.Dataset(
         {
             "x": ("column", np.concatenate([known[:, 0], xy[new, 0]])),
             "y": ("column", np.concatenate([known[:, 1], xy[new, 1]])),
-            "species": (
-                "column",
-                np.concatenate([inner["species"].values.astype("<U2"), species[new]]),
-            ),
-            "strength": (
-                "column",
-                np.concatenate(
-                    [inner["strength"].values, [medians[str(name)] for name in species[new]]]
-                ),
-            ),
+            "species": ("column", names),
+            "strength": ("column", np.concatenate([inner["strength"].values, continued])),
+            "supposed": ("column", np.arange(len(names)) >= len(known)),
         }
     )
 
 
-def _well_inside(xy: Array, columns: xr.Dataset) -> npt.NDArray[np.bool_]:
-    """Say which positions lie where columns were looked for and would have been found."""
-    margin = float(columns.attrs.get("margin", 2.0))
-    low = np.array([margin, margin])
-    high = np.array(columns.attrs["extent"]) - margin
-    return np.asarray(((xy >= low) & (xy <= high)).all(axis=1))
+def _medians(columns: xr.Dataset) -> dict[str, float]:
+    """Return the median strength of each species."""
+    species, strength = columns["species"].values, columns["strength"].values
+    return {str(name): float(np.median(strength[species == name])) for name in set(species)}
 
 
 def _centred(inner: xr.Dataset, lattice: ProjectedLattice) -> dict[str, tuple[Array, Array]]:
@@ -185,6 +173,8 @@ def check_start(columns: xr.Dataset, content: Content) -> None:
     for name in ("x", "y", "strength"):
         bad = int((~np.isfinite(columns[name].values)).sum())
         if bad:
-            raise BadInputError(f"{bad} of {columns.sizes['column']} values of {name} are not finite")
+            raise BadInputError(
+                f"{bad} of {columns.sizes['column']} values of {name} are not finite"
+            )
     for name in sorted({str(name) for name in columns["species"].values}):
         content.factors(name, np.zeros(1))

@@ -89,7 +89,8 @@ def remove_atoms(atoms: Atoms, *, kind: str, fraction: float, seed: int) -> Atom
             mine = np.flatnonzero(column == n)
             uniform = stream(seed, "vacancies", *_path(label)).random(len(mine))
             missing[mine] = (uniform < fraction) & (uniform != uniform.max())
-    return atoms[~missing]
+    kept: Atoms = atoms[~missing]
+    return kept
 
 
 def _labels(atoms: Atoms) -> tuple[list[tuple[str, int, int, int]], npt.NDArray[np.int64]]:
