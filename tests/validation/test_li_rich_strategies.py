@@ -1,4 +1,4 @@
-"""Strategies of Li-rich oxide: what they draw can be simulated and has a truth; bad ones refused."""
+"""Strategies of Li-rich oxide: what they draw can be simulated and has a truth."""
 
 import doctest
 
