@@ -68,8 +68,8 @@ def known_names(distances: xr.Dataset) -> tuple[str, ...]:
     names = tuple(name for name in LONG_NAMES if name in distances)
     if not names:
         raise BadInputError(
-            f"none of {', '.join(LONG_NAMES)} is among {', '.join(map(str, distances)) or 'nothing'}"
-            "; give what measure_distances returns, or a Dataset of lengths with these names"
+            f"none of {', '.join(LONG_NAMES)} is given (but: {', '.join(map(str, distances))}); "
+            "give what measure_distances returns, or a Dataset of lengths with these names"
         )
     for name in names:
         value, std = length_of(distances, name)
@@ -200,7 +200,8 @@ def _pair_means(distances: xr.Dataset, names: tuple[str, ...]) -> Array:
 def _covariance(distances: xr.Dataset, names: tuple[str, ...], source: str) -> Array:
     if "vector_covariance" in distances:
         chosen = distances["vector_covariance"].sel(distance=list(names), distance_=list(names))
-        return np.asarray(chosen.transpose("distance", "axis", "distance_", "axis_").values)
+        ordered = chosen.transpose("distance", "axis", "distance_", "axis_")
+        return np.asarray(ordered.values, dtype=np.float64)
     n = len(names)
     covariance = np.zeros((n, 2, n, 2))
     for k, name in enumerate(names):

@@ -227,7 +227,7 @@ def _stated(data: xr.Dataset, names: "list[str] | tuple[str, ...]", std: Array) 
     if "distance_covariance" in data:
         given = data["distance_covariance"]
         return np.asarray(given.sel(distance=list(names), distance_=list(names)).values)
-    return np.diag(std**2)
+    return np.asarray(np.diag(std**2), dtype=np.float64)
 
 
 def _propagated(slope: Array, covariance: Array) -> Array:

@@ -116,15 +116,16 @@ def fit_bright_columns(
 def _bright(image: xr.DataArray, step: tuple[float, float], options: BrightColumns) -> Array:
     """Return the maxima of the smoothed image, (column, 2) xy in pixels."""
     values = np.asarray(image.values, dtype=float)
-    filtered = BandPass.of(np.where(np.isfinite(values), values, np.nanmean(values)), step,
-                           options.blur, None).image  # fmt: skip
+    known = np.where(np.isfinite(values), values, np.nanmean(values))
+    filtered = BandPass.of(known, step, options.blur, None).image
     row, column, height = maxima(filtered, step, options.separation)
-    if not len(height) or height.max() < 2 * -float(np.quantile(filtered, 0.001)) / 2:
+    # On noise alone heights of maxima and depths of minima are alike.
+    if not len(height) or height.max() < 1.6 * -float(np.quantile(filtered, 0.001)):
         raise _none_found()
     bright = float(np.median(height[height > 0.5 * np.quantile(height, 0.95)]))
     keep = height > options.brightness * bright
-    x, y, _ = separated(column[keep] * step[1], row[keep] * step[0], height[keep],
-                        options.separation)  # fmt: skip
+    x, y = column[keep] * step[1], row[keep] * step[0]
+    x, y, _ = separated(x, y, height[keep], options.separation)
     if len(x) < 4:
         raise _none_found()
     return np.stack([x / step[1], y / step[0]], axis=-1)

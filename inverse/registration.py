@@ -49,7 +49,8 @@ class RegistrationOptions(Settings):
     """From one frame to the next; by default half of the field."""
     iterations: Annotated[int, Field(ge=1)] = 12
     tolerance: Annotated[Angstrom, Field(gt=0)] = 5e-3
-    """Of the largest change of a line's smooth drift in the last iteration."""
+    """Of the largest change of a line's smooth drift in the last iteration; or its mean standard
+    deviation, where that is larger."""
     non_rigid: bool = True
 
 
@@ -168,14 +169,15 @@ class _Fit(NamedTuple):
             smooth = path.smooth.reshape(count, ny, 2)
             change = float(np.abs(smooth - previous).max())
             previous = smooth
-            if turn > 3 and change < options.tolerance:
+            # Moves well within what is not known are of no use.
+            if turn > 3 and change < max(options.tolerance, float(path.smooth_std.mean())):
                 converged = True
                 break
         return _Found(displacement, path, sizes, converged)
 
     def lines(self, displacement: Array) -> Lines:
         """Compare all frames with the mean of the others."""
-        count, ny, _ = self.frames.shape
+        ny = self.frames.shape[1]
         shifts = displacement / self.pixel
         template = templates(Sums.of(self.frames, shifts), self.step)
         sums = compared(self.frames, shifts, template)

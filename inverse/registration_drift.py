@@ -11,6 +11,7 @@ and jitter are those of the largest evidence.
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -79,8 +80,11 @@ class Path:
 
 @dataclass(frozen=True, kw_only=True)
 class DriftModel:
-    """Spline basis (line, coefficient) over the lines of all frames; rows of coefficients: bends,
-    held small, and means that the data cannot tell, held at zero."""
+    """Spline basis (line, coefficient) over the lines of all frames.
+
+    Rows of coefficients: ``bends``, held small, and ``means`` that the data cannot tell, held at
+    zero.
+    """
 
     basis: Array
     bends: Array
@@ -96,16 +100,16 @@ class DriftModel:
             count = max(4, int(np.ceil((times[-1, -1] - times[0, 0]) / duration * nodes)))
             basis = _splines(times.ravel(), count)
             bends = np.diff(np.eye(basis.shape[1]), n=2, axis=0)
-            means = basis.mean(axis=0)[None]
-            return cls(basis=basis, bends=bends, means=means, slope=_mean_slope(basis, times))
+            mean = basis.mean(axis=0)[None]
+            return cls(basis=basis, bends=bends, means=mean, slope=_mean_slope(basis, times))
         blocks = [_splines(line, nodes) for line in times]
         size = blocks[0].shape[1]
         basis = np.zeros((times.size, size * len(blocks)))
-        bends = np.kron(np.eye(len(blocks)), np.diff(np.eye(size), n=2, axis=0))
+        apart = np.kron(np.eye(len(blocks)), np.diff(np.eye(size), n=2, axis=0))
         for n, block in enumerate(blocks):
             basis[n * len(block) : (n + 1) * len(block), n * size : (n + 1) * size] = block
-        means = np.kron(np.ones(len(blocks)) / len(blocks), np.eye(size))
-        return cls(basis=basis, bends=bends, means=means, slope=_mean_slope(basis, times))
+        held: Array = np.kron(np.ones(len(blocks)) / len(blocks), np.eye(size)).astype(np.float64)
+        return cls(basis=basis, bends=apart, means=held, slope=_mean_slope(basis, times))
 
     def sizes(self, lines: Lines, start: Sizes) -> Sizes:
         """Return the sizes of largest evidence."""
@@ -137,7 +141,7 @@ class DriftModel:
         )
 
     def _stds(self, lines: Lines, sizes: Sizes, solved: "_Solved") -> tuple[Array, Array]:
-        """Standard deviations of the smooth drift and of the displacements.
+        """Return the standard deviations of smooth drift and displacements.
 
         With K = J (I + N J)^-1 N: ``j = ... - K (s + c)`` and ``c = ... - G s``, so that d follows
         s by ``1 - K + K G``; jitter itself is known to ``J (I + N J)^-1``, c to the inverse of its
@@ -145,9 +149,9 @@ class DriftModel:
         """
         size = self.basis.shape[1]
         root = np.linalg.inv(np.tril(solved.factor[0])).T
-        slope = np.zeros((len(self.basis), 2, 2, size))
-        slope[:, 0, 0] = slope[:, 1, 1] = self.basis
-        slope = slope.reshape(-1, 2, 2 * size)
+        split = np.zeros((len(self.basis), 2, 2, size))
+        split[:, 0, 0] = split[:, 1, 1] = self.basis
+        slope = split.reshape(-1, 2, 2 * size)
         smooth = ((slope @ root) ** 2).sum(axis=2)
         own = np.einsum("i,nij->nij", sizes.jitter, solved.damping)
         gain = own @ lines.information
@@ -157,69 +161,73 @@ class DriftModel:
         return np.sqrt(smooth), np.sqrt(variance)
 
     def _solve(self, lines: Lines, sizes: Sizes) -> "_Solved":
-        # Jitter integrated out: N -> (I + N J)^-1 N.
-        stretched = np.eye(2) + lines.information * sizes.jitter
-        damping = np.linalg.inv(stretched)
-        information = damping @ lines.information
-        z = np.einsum("nij,nj->ni", damping, lines.z)
-        evidence = -0.5 * float(np.log(np.linalg.det(stretched)).sum())
-        evidence += 0.5 * float(np.einsum("ni,i,ni->", lines.z, sizes.jitter, z))
-        # The template's rows integrated out.
-        count = int(lines.row.max()) + 1
-        rows = np.tile(np.eye(2) / ROW_STD**2, (count, 1, 1))
-        np.add.at(rows, lines.row, information)
-        row_z = np.zeros((count, 2))
-        np.add.at(row_z, lines.row, z)
-        inverse = np.linalg.inv(rows)
-        evidence -= 0.5 * float(np.log(np.linalg.det(rows) * ROW_STD**4).sum())
-        evidence += 0.5 * float(np.einsum("ni,nij,nj->", row_z, inverse, row_z))
-        return self._spline(lines, sizes, damping, information, z, inverse, row_z, evidence)
+        free = _without_jitter(lines, sizes)
+        size, count = self.basis.shape[1], len(free.row_z)
+        normal, shared = self._normal(lines, free.information)
+        solved = free.row_covariance @ shared
+        matrix = normal - shared.reshape(-1, 2 * size).T @ solved.reshape(-1, 2 * size)
+        prior = self.bends.T @ self.bends / sizes.bend**2 + self.means.T @ self.means / PINNED**2
+        factor = cho_factor(matrix + np.kron(np.eye(2), prior), lower=True)
+        right = (free.z.T @ self.basis).ravel() - np.einsum("nik,ni->k", solved, free.row_z)
+        coefficients = np.asarray(cho_solve(factor, right))
+        evidence = free.evidence + 0.5 * float(right @ coefficients)
+        evidence -= float(np.log(np.diag(factor[0])).sum())
+        evidence -= 2 * len(self.bends) * float(np.log(sizes.bend))
+        rows = np.einsum("nij,nj->ni", free.row_covariance, free.row_z) - solved @ coefficients
+        return _Solved(
+            coefficients=coefficients.reshape(2, size),
+            factor=factor,
+            rows=rows.reshape(count, 2),
+            shared=solved,
+            row_covariance=free.row_covariance,
+            damping=free.damping,
+            evidence=evidence,
+        )
 
-    def _spline(
-        self,
-        lines: Lines,
-        sizes: Sizes,
-        damping: Array,
-        information: Array,
-        z: Array,
-        inverse: Array,
-        row_z: Array,
-        evidence: float,
-    ) -> "_Solved":
-        size, count = self.basis.shape[1], len(inverse)
+    def _normal(self, lines: Lines, information: Array) -> tuple[Array, Array]:
+        """Return ``sum B' N B`` (2 K, 2 K) and, row by row, ``sum N B`` (row, 2, 2 K)."""
+        size, count = self.basis.shape[1], int(lines.row.max()) + 1
         normal = np.empty((2, size, 2, size))
         shared = np.zeros((count, 2, 2, size))
         order = np.argsort(lines.row, kind="stable")
         starts = np.flatnonzero(np.diff(lines.row[order], prepend=-1))
         present = lines.row[order][starts]
-        for a in range(2):
-            for b in range(a, 2):
-                weighted = information[:, a, b, None] * self.basis
-                normal[a, :, b] = normal[b, :, a] = self.basis.T @ weighted
-                summed = np.add.reduceat(weighted[order], starts, axis=0)
-                shared[present, a, b] = shared[present, b, a] = summed
-        flat = shared.reshape(count, 2, 2 * size)
-        solved = inverse @ flat
-        matrix = normal.reshape(2 * size, 2 * size)
-        matrix = matrix - flat.reshape(-1, 2 * size).T @ solved.reshape(-1, 2 * size)
-        prior = self.bends.T @ self.bends / sizes.bend**2 + self.means.T @ self.means / PINNED**2
-        matrix = matrix + np.kron(np.eye(2), prior)
-        right = (z.T @ self.basis).ravel() - np.einsum("nik,ni->k", solved, row_z)
-        factor = cho_factor(matrix, lower=True)
-        coefficients = cho_solve(factor, right)
-        evidence += 0.5 * float(right @ coefficients)
-        evidence -= float(np.log(np.diag(factor[0])).sum())
-        evidence -= 2 * len(self.bends) * np.log(sizes.bend)
-        rows = np.einsum("nij,nj->ni", inverse, row_z) - solved @ coefficients
-        return _Solved(
-            coefficients=coefficients.reshape(2, size),
-            factor=factor,
-            rows=rows,
-            shared=solved,
-            row_covariance=inverse,
-            damping=damping,
-            evidence=evidence,
-        )
+        for a, b in ((0, 0), (0, 1), (1, 1)):
+            weighted = information[:, a, b, None] * self.basis
+            normal[a, :, b] = normal[b, :, a] = self.basis.T @ weighted
+            summed = np.add.reduceat(weighted[order], starts, axis=0)
+            shared[present, a, b] = shared[present, b, a] = summed
+        return normal.reshape(2 * size, 2 * size), shared.reshape(count, 2, 2 * size)
+
+
+class _Free(NamedTuple):
+    """Lines with jitter and rows of the template integrated out."""
+
+    information: Array
+    z: Array
+    damping: Array
+    row_z: Array
+    row_covariance: Array
+    evidence: float
+
+
+def _without_jitter(lines: Lines, sizes: Sizes) -> _Free:
+    # N -> (I + N J)^-1 N, and the same for z.
+    stretched = np.eye(2) + lines.information * sizes.jitter
+    damping = np.linalg.inv(stretched)
+    information = damping @ lines.information
+    z = np.einsum("nij,nj->ni", damping, lines.z)
+    evidence = -0.5 * float(np.log(np.linalg.det(stretched)).sum())
+    evidence += 0.5 * float(np.einsum("ni,i,ni->", lines.z, sizes.jitter, z))
+    count = int(lines.row.max()) + 1
+    rows = np.tile(np.eye(2) / ROW_STD**2, (count, 1, 1))
+    np.add.at(rows, lines.row, information)
+    row_z = np.zeros((count, 2))
+    np.add.at(row_z, lines.row, z)
+    inverse: Array = np.linalg.inv(rows).astype(np.float64)
+    evidence -= 0.5 * float(np.log(np.linalg.det(rows) * ROW_STD**4).sum())
+    evidence += 0.5 * float(np.einsum("ni,nij,nj->", row_z, inverse, row_z))
+    return _Free(information, z, damping, row_z, inverse, evidence)
 
 
 @dataclass(frozen=True, kw_only=True)

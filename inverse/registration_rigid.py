@@ -28,6 +28,8 @@ CERTAIN = 6.0
 largest of fields."""
 ALIKE = 4.0
 """Standard deviations by which correlations may differ and still count as alike."""
+UNEQUAL = 0.02
+"""Difference of correlations that drift within the frames makes."""
 
 
 class Shifts(NamedTuple):
@@ -73,7 +75,7 @@ def rigid_shifts(frames: Float32, step: tuple[float, float], *, largest: float) 
                 "drift is larger than the field or the frames show different areas; leave out the "
                 "frame, or raise largest_shift"
             )
-        margin = ALIKE * np.sqrt(2) * peaks.noise * (1 - best**2) + 1e-3
+        margin = ALIKE * np.sqrt(2) * peaks.noise * (1 - best**2) + UNEQUAL
         alike = peaks.shift[peaks.height > best - margin]
         move = alike[np.argmin(np.hypot(*(alike - velocity).T))]
         ambiguous.append(len(alike) > 1)
@@ -119,11 +121,28 @@ def _peaks(first: Float32, second: Float32, step: tuple[float, float], largest: 
     dy = fft.fftfreq(shape[0], 1 / shape[0])[:, None] * step[0]
     dx = fft.fftfreq(shape[1], 1 / shape[1])[None] * step[1]
     allowed = (np.hypot(dy, dx) <= largest) & (overlap >= LEAST_OVERLAP * ny * nx)
-    value = np.where(allowed, value, -1)
+    correlation, value = value, np.where(allowed, value, -1)
     radius = [2 * max(1, round(BLUR / d)) + 1 for d in step]
     top = allowed & (value == maximum_filter(value, radius, mode="wrap"))
     row, column = np.nonzero(top)
-    shift = np.stack([dx[0, column], dy[row, 0]], axis=-1)
+    (up, rise), (right, gain) = (_vertex(correlation, row, column, axis) for axis in (0, 1))
+    shift = np.stack([dx[0, column] + right * step[1], dy[row, 0] + up * step[0]], axis=-1)
+    height = correlation[row, column] + rise + gain
     # Smoothed noise is independent between areas of 4 pi times the variance of the smoothing.
     independent = ny * nx * step[0] * step[1] / (4 * np.pi * BLUR**2)
-    return _Peaks(shift, value[row, column].astype(float), 1 / np.sqrt(independent))
+    return _Peaks(shift, height.astype(float), 1 / np.sqrt(independent))
+
+
+def _vertex(
+    image: Float32, row: npt.NDArray[np.intp], column: npt.NDArray[np.intp], axis: int
+) -> tuple[Array, Array]:
+    """Return where between pixels the parabola through a maximum peaks, and by how much more."""
+    move = (1, 0) if axis == 0 else (0, 1)
+    ny, nx = image.shape
+    before, after = (
+        image[(row + sign * move[0]) % ny, (column + sign * move[1]) % nx].astype(float)
+        for sign in (-1, 1)
+    )
+    bend = np.maximum(2 * image[row, column].astype(float) - before - after, 1e-9)
+    place = np.clip((after - before) / (2 * bend), -0.5, 0.5)
+    return place, (after - before) * place / 4

@@ -112,7 +112,8 @@ def signal_share(values: Float32, weights: Float32, step: tuple[float, float]) -
     noise = float(values[valid].mean() / weights[valid].mean() ** 2)
     power /= np.maximum(_spread(values.shape), 1e-3) ** 2
     ny, nx = values.shape
-    q = np.hypot(*np.meshgrid(np.arange(ny) / (2 * ny * step[0]), np.arange(nx) / (2 * nx * step[1]), indexing="ij"))  # fmt: skip
+    y, x = (q / d for q, d in zip(_frequencies(values.shape), step, strict=True))
+    q = np.hypot(y[:, None], x)
     width = 2 / min(ny * step[0], nx * step[1])
     ring = (q / width).astype(np.intp)
     members = np.bincount(ring.ravel())
