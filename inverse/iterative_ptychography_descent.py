@@ -9,7 +9,6 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from echolith.forward.acquisition import Aberrations, Beam, Scan
 from echolith.forward.optics import aperture
@@ -180,9 +179,7 @@ def slope(
     return Slope(gradient=gradient, deviance=float(totals[0]), electrons=float(totals[1]))
 
 
-def one_pass(
-    problem: Problem, state: State, iteration: int, pool: Executor
-) -> tuple[State, float]:
+def one_pass(problem: Problem, state: State, iteration: int, pool: Executor) -> tuple[State, float]:
     """Go through all positions once.
 
     Returns
@@ -204,5 +201,3 @@ def one_pass(
         electrons += found.electrons
     scale = state.scale * frames.electrons * len(frames) / electrons
     return replace(state, scale=scale), deviance / frames.pixels
-
-

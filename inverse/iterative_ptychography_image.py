@@ -40,7 +40,9 @@ def _kept(fy: Array, fx: Array, scan: Scan, radius: float) -> npt.NDArray[np.boo
     q = np.stack(np.broadcast_arrays(fx[None], fy[:, None]), axis=-1)
     kept = np.hypot(q[..., 0], q[..., 1]) < radius
     along = np.abs(rotate(q, -scan.rotation)) * 2
-    return np.asarray(kept & (along[..., 0] * scan.step[1] < 1) & (along[..., 1] * scan.step[0] < 1))
+    return np.asarray(
+        kept & (along[..., 0] * scan.step[1] < 1) & (along[..., 1] * scan.step[0] < 1)
+    )
 
 
 def support(scan: Scan, radius: float) -> Array:

@@ -39,7 +39,9 @@ class DepthPrior:
     curvature: npt.NDArray[np.float32]
 
     @classmethod
-    def of(cls, slices: int, spread: float, grid: Grid, acquisition: StemAcquisition) -> "DepthPrior":
+    def of(
+        cls, slices: int, spread: float, grid: Grid, acquisition: StemAcquisition
+    ) -> "DepthPrior":
         """Make it for phases of neighbouring slices that differ by `spread` (rad)."""
         sampling, beam = grid.box.sampling, acquisition.beam
         radius = 2e-3 * beam.semiangle / beam.wavelength
@@ -88,7 +90,9 @@ def illumination(
 
 
 def _centred(spectrum: Waves, grid: Grid) -> Waves:
-    middle = np.array([[n // 2 * step for n, step in zip(grid.box.gpts, grid.box.sampling, strict=True)]])
+    middle = np.array(
+        [[n // 2 * step for n, step in zip(grid.box.gpts, grid.box.sampling, strict=True)]]
+    )
     y, x = grid.ramps(middle)
     return np.asarray(spectrum * y[:, :, None] * x[:, None, :], dtype=np.complex64)
 
