@@ -127,11 +127,12 @@ def li_rich_oxide(settings: LiRichOxideSettings) -> Scenario:
         ),
         residuals=column_residuals,
         diagnose=diagnose_columns,
-        information=partial(_information, settings) if settings.structure is None else None,
+        information=partial(information, settings) if settings.structure is None else None,
     )
 
 
-def _information(settings: LiRichOxideSettings, specimen: Atoms) -> Information:
+def information(settings: LiRichOxideSettings, specimen: Atoms) -> Information:
+    """Return what a measurement tells about the columns; the scan is taken as it was meant."""
     return field_information(
         _columns_in_scan(settings, specimen),
         parameters=settings.parameters,

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 from ase import Atoms
 from pydantic import Field, model_validator
+from scipy import linalg
 
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import (
@@ -36,8 +37,10 @@ from echolith.structures.li_rich_states import ChargeState
 from echolith.structures.projected_cell import LONG_NAMES, named_distances
 from echolith.structures.redox_models import CHARGED_MODELS, Reading, RedoxModel, model_changes
 from echolith.units import Angstrom, Degree, ElectronsPerSquareAngstrom
+from echolith.validation.information import Information
 from echolith.validation.metrics import NamedMetric, absolute_error
 from echolith.validation.scenario import Scenario
+from echolith.validation.scenarios.li_rich_oxide import LiRichOxideSettings, information
 from echolith.validation.scenarios.li_rich_specimen import Layer, SpecimenSettings, build_specimen
 
 SUMMARY = "Li-rich layered oxide before and after charging: changes of distances, redox model"
@@ -119,6 +122,18 @@ class LiRichRedoxSettings(Settings):
         }[state]
         return self._specimen(model=model)
 
+    def alone(self, state: ChargeState) -> LiRichOxideSettings:
+        """Return one exposure as a measurement of its own, without what moves or blurs it."""
+        return LiRichOxideSettings(
+            **dict(self.specimen(state)),
+            beam=self.beam,
+            scan=self.scan,
+            detector=self.detector,
+            haadf=self.haadf,
+            dose=self.dose,
+            simulation=self.simulation,
+        )
+
     def _specimen(self, **what: Any) -> SpecimenSettings:
         return SpecimenSettings(
             thickness=self.thickness,
@@ -165,6 +180,30 @@ def li_rich_redox(settings: LiRichRedoxSettings) -> Scenario:
             "atoms with a moving, aberrated probe; the solver assumes a weak phase, an affine "
             "drift and the models' mean cells.",
         ),
+        information=partial(_information, settings),
+    )
+
+
+def _information(settings: LiRichRedoxSettings, specimens: Specimens) -> Information:
+    """Join what the exposures tell; a change is the difference of two means over the field."""
+    states = settings.exposures[:2]
+    parts = [information(settings.alone(s), specimens[s.value]) for s in states]
+    names = tuple(
+        f"{state.value} {name}"
+        for state, part in zip(states, parts, strict=True)
+        for name in part.names
+    )
+    before, after = (part.gradients for part in parts)
+    gradients = {
+        f"change_{name}": np.hstack([-before[name], after[name]])
+        for name in LONG_NAMES
+        if name in before and name in after
+    }
+    units = dict.fromkeys(gradients, "Å") | {n: "Å" for n in names if not n.endswith("strength")}
+    matrix = linalg.block_diag(*(part.matrix for part in parts))
+    drift = "Drift and aberrations are known: what calibration adds is not in the bound."
+    return Information(
+        names=names, matrix=matrix, gradients=gradients, units=units, notes=(*parts[0].notes, drift)
     )
 
 
