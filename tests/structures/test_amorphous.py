@@ -19,7 +19,8 @@ CARBON = 6
 
 
 def films(atoms: Atoms) -> Atoms:
-    return atoms[np.asarray(atoms.numbers) == CARBON]
+    found: Atoms = atoms[np.asarray(atoms.numbers) == CARBON]
+    return found
 
 
 @settings(max_examples=15, deadline=None)
