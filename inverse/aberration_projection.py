@@ -22,7 +22,7 @@ LONGEST_STEP = 1.5
 """rad at the rim: beyond, the phases are no longer linear."""
 UNKNOWN = np.pi
 """rad at the rim: a direction known worse than this is not known at all."""
-CONVERGED = 3e-3
+CONVERGED = 1e-3
 """A step shorter than this many of its own standard deviations ends the fit."""
 HALVINGS = 6
 
@@ -95,8 +95,8 @@ def misfit(
             overlaps.x[where], overlaps.y[where], overlaps.samples[where], *overlap.q,
             overlaps.square, powers, phases, damping.focal, damping.thick, gamma, jacobian,
         )  # fmt: skip
-        gamma *= overlap.root
-        jacobian *= overlap.root[:, None]
+        gamma /= overlap.root
+        jacobian /= overlap.root[:, None]
         norm = float(np.vdot(gamma, gamma).real)
         if norm <= 0:
             continue

@@ -69,8 +69,9 @@ def tune_defocus(
         ``phase`` (scan_y, scan_x), rad: at every position the member of the series in focus there,
         interpolated between the nearest two; ``C10`` and ``C10_std`` (scan_y, scan_x), Å: of the
         region around the position, NaN where it is not determined: nothing beyond noise, no maximum
-        inside the series, or one too flat; ``C10_overall`` and its ``_std``: of the whole field, which the composite uses
-        there; ``defocus_series`` (member), Å; ``log_likelihood`` (member), of the whole field.
+        inside the series, or one too flat; ``C10_overall`` and its ``_std``: of the whole field,
+        which the composite uses there; ``defocus_series`` (member), Å; ``log_likelihood``
+        (member), of the whole field.
         Neighbouring positions share their region: values differ less than their ``_std``.
 
     Raises

@@ -25,8 +25,8 @@ from tests.inverse.aberrated_sets import (
 from tests.inverse.phase_sets import measurement, random_phase
 
 EXACT = 2e-3
-"""rad at the rim: spectra are float32 (1e-7), and the fit ends within 3e-3 of its own standard
-deviation, 0.1 rad or less here."""
+"""rad at the rim: spectra are float32 (1e-7), and the fit ends with steps of a thousandth of its
+own standard deviation, 0.1 rad or less here."""
 
 
 def rim(fit: xr.Dataset, truth: Aberrations) -> np.ndarray:
@@ -61,19 +61,20 @@ def geometries(draw: st.DrawFn) -> StemAcquisition:
     return acquisition(aberrations, scan=scan, detector=detector, dose=1e7)
 
 
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(geometries(), st.integers(0, 99))
 def test_exact_for_a_weak_phase_in_any_frame(taken: StemAcquisition, seed: int) -> None:
     fit = fit_aberrations(mean_of(taken, seed=seed), options=AberrationOptions(order=3))
     assert fit.attrs["determined"]
-    error = rim(fit, taken.beam.aberrations)
-    known = np.isfinite(error)
+    found = pulls(fit, taken.beam.aberrations)
+    known = np.isfinite(found)
     assert known.sum() >= 10
-    assert np.abs(error[known]).max() < EXACT
+    # Spectra are float32, and the fit ends with steps of a thousandth of its standard deviation.
+    assert np.abs(found[known]).max() < 0.02
     assert float(fit["explained"]) == pytest.approx(1, abs=1e-3)
 
 
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(st.sampled_from([c.coefficient for c in components(3)]), st.integers(0, 99))
 def test_adding_an_aberration_adds_it_to_the_estimate(name: str, seed: int) -> None:
     unit = dict(zip((c.coefficient for c in components(3)), scales(3, Beam(semiangle=22.4)),
@@ -93,14 +94,14 @@ def test_adding_an_aberration_adds_it_to_the_estimate(name: str, seed: int) -> N
 def test_errors_are_as_large_as_stated(truth: Aberrations) -> None:
     mean = mean_of(acquisition(truth), seed=5)
     fits = [
-        fit_aberrations(drawn(mean, seed=s), options=AberrationOptions(order=3)) for s in range(24)
+        fit_aberrations(drawn(mean, seed=s), options=AberrationOptions(order=3)) for s in range(20)
     ]
     found = np.array([pulls(fit, truth) for fit in fits])
     assert np.isfinite(found).all()
-    # Bias: each mean of 24 within 4 sigma. Spread: 24 sets times 12 components, whose mean square
-    # scatters by sqrt(2 / 24 / 12) if they were independent, by sqrt(2 / 24) if they were one.
-    assert np.abs(found.mean(axis=0)).max() < 4 / np.sqrt(24)
-    assert np.mean(found**2) == pytest.approx(1, abs=4 * np.sqrt(2 / 24 / 4))
+    # Bias: each mean of 20 within 4 sigma. Spread: 20 sets times 12 components, whose mean square
+    # scatters by sqrt(2 / 20 / 12) if they were independent, by sqrt(2 / 20) if they were one.
+    assert np.abs(found.mean(axis=0)).max() < 4 / np.sqrt(20)
+    assert np.mean(found**2) == pytest.approx(1, abs=4 * np.sqrt(2 / 20 / 4))
     # Together too, with the covariances: chi-squared of 12 per set.
     expected = from_aberrations(truth, 3)
     squares = [

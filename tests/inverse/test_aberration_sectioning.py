@@ -86,9 +86,9 @@ def test_a_field_out_of_the_series_is_refused() -> None:
 def test_empty_regions_are_not_determined() -> None:
     phase = random_phase(taken(0), seed=1, rms=0.05)
     y, x = np.indices(phase.shape) * 0.27
-    phase = phase * np.exp(-((x - 5.4) ** 2 + (y - 5.4) ** 2) / 2 / 1.0**2) * 4
+    phase = phase * np.exp(-((x - 5.4) ** 2 + (y - 5.4) ** 2) / 2 / 0.7**2) * 4
     result = tune_defocus(drawn(mean_of(taken(10.0), phase=phase), seed=2), options=OPTIONS)
-    assert np.isnan(result["C10"].values[0]).mean() > 0.5
+    assert np.isnan(result["C10"].values[:2, :2]).all()  # four patches away
     assert float(result["C10"][20, 20]) == pytest.approx(
         10, abs=4 * float(result["C10_std"][20, 20])
     )
