@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echolith.forward import cost as cost_module
+from echolith.forward import engine_sizes as sizes_module
 from echolith.forward.acquisition import PixelDetector, Scan
 from echolith.forward.cost import estimate_cost, make_plan
 from echolith.forward.phonons import Phonons
@@ -75,7 +75,7 @@ def test_an_endless_crystal_whose_box_has_a_seam_is_left_to_bloch() -> None:
 def test_a_fourier_series_too_large_to_hold_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     atoms = specimen()
     atoms.set_cell([SIDE + 0.7, SIDE, 6])
-    monkeypatch.setattr(cost_module, "LARGEST_MATRIX", 1e4)
+    monkeypatch.setattr(sizes_module, "LARGEST_MATRIX", 1e4)
     assert estimate_cost(atoms, acquisition(), SIMULATION).engine is Engine.MULTISLICE
 
 

@@ -6,8 +6,9 @@ from ase import Atoms
 
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import Aberrations, Beam, PixelDetector, Scan, StemAcquisition
-from echolith.forward.cost import LARGEST_MATRIX, make_plan
+from echolith.forward.cost import make_plan
 from echolith.forward.diffraction_box import Readout
+from echolith.forward.engine_sizes import LARGEST_MATRIX
 from echolith.forward.multislice import Slices
 from echolith.forward.prism import Prism, matrix_bytes, plane_waves, scattering_rows
 from echolith.forward.projected_potential import Region
