@@ -16,7 +16,7 @@ from echolith.inverse.scan_transform import Streaming
 from echolith.processors import processors
 
 DETECTOR = 64
-SIZES = {"iterative-64-1-slice": (64, 1), "iterative-64-5-slices": (64, 5)}
+SIZES = {"iterative-32-1-slice": (32, 1), "iterative-32-5-slices": (32, 5)}
 QUICK_DETECTOR = 32
 QUICK = {"iterative-16-2-slices": (16, 2)}
 PEERS = 4_900

@@ -12,12 +12,11 @@ import numpy as np
 
 from echolith.forward.acquisition import Aberrations, Beam, Scan
 from echolith.forward.optics import aperture
-from echolith.inverse.iterative_ptychography_frames import Array, Frames, Grid, Indices
+from echolith.inverse.iterative_ptychography_frames import Array, Frames, Grid, Indices, Volume
 from echolith.inverse.iterative_ptychography_kernels import compare
 from echolith.inverse.iterative_ptychography_object import (
     DepthPrior,
     ObjectDescent,
-    Volume,
     illumination,
 )
 from echolith.inverse.iterative_ptychography_options import PtychographyOptions

@@ -21,6 +21,8 @@ from echolith.units import Angstrom
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
+Volume = npt.NDArray[np.float32]
+"""(slices, y, x) on the object's raster."""
 
 FEWEST_POSITIONS = 9
 """Along neither axis fewer than three: below, object and probe cannot be told apart."""

@@ -9,8 +9,7 @@ import xarray as xr
 from echolith.forward.acquisition import Scan, rotate
 from echolith.forward.optics import aperture_radius
 from echolith.inverse.iterative_ptychography_descent import Problem, State
-from echolith.inverse.iterative_ptychography_frames import Array, Grid
-from echolith.inverse.iterative_ptychography_object import Volume
+from echolith.inverse.iterative_ptychography_frames import Array, Grid, Volume
 
 POINTS_AT_ONCE = 4096
 
@@ -21,7 +20,10 @@ def scan_images(phase: Volume, grid: Grid, scan: Scan, radius: float) -> Array:
     The trigonometric polynomial through the object's pixels, cut at a radius in 1/Å and, so that
     nothing aliases, at the scan's Nyquist frequency along its axes.
     """
-    fy, fx = (np.fft.fftfreq(n, d) for n, d in zip(grid.shape, grid.box.sampling, strict=True))
+    fy, fx = (
+        np.asarray(np.fft.fftfreq(n, d), dtype=np.float64)
+        for n, d in zip(grid.shape, grid.box.sampling, strict=True)
+    )
     spectra = np.fft.fft2(phase.astype(float)) / np.prod(grid.shape)
     spectra *= _kept(fy, fx, scan, radius)
     xy = scan.positions().reshape(-1, 2)
@@ -50,7 +52,7 @@ def support(scan: Scan, radius: float) -> Array:
     qy, qx = (np.fft.fftfreq(n, d) for n, d in zip(scan.shape, scan.step, strict=True))
     kept = (np.hypot(qy[:, None], qx[None]) < radius).astype(float)
     kept[0, 0] = 0
-    return kept
+    return np.asarray(kept)
 
 
 def estimate(

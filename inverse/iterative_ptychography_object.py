@@ -19,10 +19,8 @@ import numpy.typing as npt
 from scipy import fft
 
 from echolith.forward.acquisition import StemAcquisition
-from echolith.inverse.iterative_ptychography_frames import Grid
+from echolith.inverse.iterative_ptychography_frames import Grid, Volume
 from echolith.inverse.iterative_ptychography_waves import Waves, propagator, to_space
-
-Volume = npt.NDArray[np.float32]
 
 DARKEST = 0.02
 """Illumination, relative to the brightest pixel's, below which the steps no longer grow."""

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from scipy import fft
 
 from echolith.forward.diffraction_box import DiffractionBox
-from echolith.inverse.iterative_ptychography_frames import Array, Grid, Indices
+from echolith.inverse.iterative_ptychography_frames import Array, Grid, Indices, Volume
 from echolith.inverse.iterative_ptychography_kernels import (
     absorb,
     illuminate,
@@ -35,7 +35,7 @@ def propagator(box: DiffractionBox, thickness: float) -> Waves:
     """Return the Fresnel propagator ``exp(-i pi lambda dz k²)`` on a box, FFT order."""
     ky, kx = box.frequencies(0), box.frequencies(1)
     phase = -np.pi * box.wavelength * thickness * (ky[:, None] ** 2 + kx[None] ** 2)
-    return np.exp(1j * phase).astype(np.complex64)
+    return np.asarray(np.exp(1j * phase), dtype=np.complex64)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,7 +78,7 @@ class Specimen:
             waves = to_spectrum(waves)
         return waves, kept
 
-    def back(self, adjoint: Waves, kept: Waves, corners: Indices, gradient: Array) -> Waves:
+    def back(self, adjoint: Waves, kept: Waves, corners: Indices, gradient: Volume) -> Waves:
         """Take the adjoint of exit spectra back to that of incident ones, overwriting it.
 
         Parameters

@@ -174,7 +174,8 @@ def test_bad_options_are_refused(options: dict[str, float], message: str) -> Non
 
 @pytest.mark.filterwarnings("ignore:scan step")
 def test_the_likelihood_tells_a_thick_specimen_from_a_thin_one() -> None:
-    # Two screens 300 Å apart (a specimen of two slices of 300 Å each), made by the plain equations of free space between thin objects.
+    # Two screens 300 Å apart, as of two slices of 300 Å each, by the plain equations of free
+    # space between thin objects.
     frames = two_screens(300.0)
     options = PtychographyOptions(
         iterations=12, slice_thickness=300, depth_spread=10, minimum_box=15
