@@ -14,8 +14,8 @@ import numpy as np
 import xarray as xr
 
 from echolith.errors import BadInputError
+from echolith.exposures import DIM, take_exposure, take_frames
 from echolith.forward.acquisition import Settings
-from echolith.forward.exposures import DIM, take_exposure, take_frames
 from echolith.inverse.aberration_correction import with_fitted_aberrations
 from echolith.inverse.distance_changes import distance_changes
 from echolith.inverse.distance_vectors import length_of
@@ -59,7 +59,7 @@ def recover_redox(
     Parameters
     ----------
     measurement : xarray.Dataset
-        Exposures as `echolith.forward.exposures.join_exposures` puts them together; changes are
+        Exposures as `echolith.exposures.join_exposures` puts them together; changes are
         against the first of them.
     models : mapping
         For each model its change of every distance in the second exposure, Å.

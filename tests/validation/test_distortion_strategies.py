@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from echolith.errors import BadInputError
 from echolith.forward.detector_noise import DetectorNoise
 from echolith.forward.detector_response import DetectorResponse
-from echolith.forward.exposure import GrowthLaw, SurfaceGrowth
 from echolith.forward.fast_frames import FastFrames
 from echolith.forward.scan_distortion import ScanDistortion
+from echolith.forward.surface_growth import GrowthLaw, SurfaceGrowth
 from echolith.validation import distortion_strategies, strategies
 
 

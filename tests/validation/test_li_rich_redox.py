@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from echolith.errors import BadInputError
-from echolith.forward.exposures import take_exposure
+from echolith.exposures import take_exposure
 from echolith.inverse.redox import Calibration, RedoxSolver, recover_redox
 from echolith.structures.projected_cell import LONG_NAMES
 from echolith.structures.redox_models import Reading, RedoxModel, model_changes

@@ -191,7 +191,7 @@ def _columns_in_scan(settings: LiRichOxideSettings, specimen: Atoms) -> xr.Datas
     )
     xy = to_scan_frame(np.stack([columns["x"].values, columns["y"].values], axis=-1), scan, cell)
     height, width = scan.extent
-    imaged = _imaged(settings, xy)
+    imaged = _imaged(settings, np.asarray(xy, dtype=np.float64))
     inset = np.minimum(imaged, np.array([width, height]) - imaged).min(axis=1)
     moved = columns.assign(
         x=("column", xy[:, 0], {"units": "Å", "long_name": "x in the scan frame"}),

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from scipy import linalg
 
 from echolith.errors import BadInputError
+from echolith.exposures import join_exposures
 from echolith.forward.acquisition import (
     Aberrations,
     AnnularDetector,
@@ -25,7 +26,6 @@ from echolith.forward.acquisition import (
     Settings,
     StemAcquisition,
 )
-from echolith.forward.exposures import join_exposures
 from echolith.forward.fast_frames import FastFrames
 from echolith.forward.haadf_frames import haadf_frames_mean
 from echolith.forward.noise import PoissonCounting

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from scipy.integrate import solve_ivp
 
 from echolith.errors import BadInputError
-from echolith.forward.exposure import GrowthLaw, SurfaceGrowth, depths_of_exposures
+from echolith.forward.surface_growth import GrowthLaw, SurfaceGrowth, depths_of_exposures
 from echolith.validation.distortion_strategies import surface_growths
 
 DOSES = st.lists(st.floats(1e3, 1e6), min_size=1, max_size=5)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echolith.errors import BadInputError
-from echolith.forward.exposures import join_exposures, take_exposure, take_frames
+from echolith.exposures import join_exposures, take_exposure, take_frames
 
 
 def scan(value: float, *, acquisition: str = "{}") -> xr.Dataset:
