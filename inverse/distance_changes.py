@@ -14,7 +14,9 @@ from echolith.inverse.distance_vectors import known_names, length_of
 Array = npt.NDArray[np.float64]
 
 
-def distance_changes(after: xr.Dataset, before: xr.Dataset) -> xr.Dataset:
+def distance_changes(
+    after: xr.Dataset, before: xr.Dataset, *, systematic: float = 0.0
+) -> xr.Dataset:
     """Return ``after - before`` of every named distance that both hold.
 
     Parameters
@@ -22,6 +24,10 @@ def distance_changes(after: xr.Dataset, before: xr.Dataset) -> xr.Dataset:
     after, before : xarray.Dataset
         ``<name>`` (Å) with ``<name>_std``, and ``distance_covariance`` (distance, distance_), Å²,
         where known; see `echolith.inverse.drift_calibration`.
+    systematic : float
+        Å; standard deviation of what is not noise in each O-O distance (multiple scattering, a
+        strained scan), different in the two states. M-M distances have none: their columns are
+        centres of symmetry.
 
     Returns
     -------
@@ -52,6 +58,8 @@ def distance_changes(after: xr.Dataset, before: xr.Dataset) -> xr.Dataset:
     coords = {"distance": names, "distance_": names}
     result = xr.Dataset({"change": ("distance", value, {"units": "Å"})}, coords=coords)
     covariance = _covariance(after, names) + _covariance(before, names)
+    oxygen = [name.startswith("o_o") for name in names]
+    covariance = covariance + 2 * systematic**2 * np.diag(np.asarray(oxygen, dtype=float))
     if np.isfinite(covariance).all():
         result["change_std"] = ("distance", np.sqrt(np.diag(covariance)), {"units": "Å"})
         result["change_covariance"] = (("distance", "distance_"), covariance, {"units": "Å²"})

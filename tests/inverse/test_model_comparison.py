@@ -105,6 +105,14 @@ def test_changes_carry_the_covariance_of_both_states() -> None:
     np.testing.assert_allclose(changes["change_covariance"], 2 * covariance)
 
 
+@given(st.floats(0, 0.05))
+def test_what_is_not_noise_widens_oxygen_alone(systematic: float) -> None:
+    """M columns are centres of symmetry; nothing shifts them."""
+    one = state({"m_m": 2.5, "o_o_m": 2.7}, std=0.01)
+    std = distance_changes(one, one, systematic=systematic)["change_std"].values
+    np.testing.assert_allclose(std**2, 2 * 0.01**2 + np.array([0, 2 * systematic**2]))
+
+
 @given(st.floats(0.9, 1.1))
 def test_the_ratio_knows_no_scale(scale: float) -> None:
     """A common scale leaves it as it is."""
