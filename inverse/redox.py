@@ -97,9 +97,10 @@ def recover_redox(
         mark = "" if name == names[1] else f"{name}_"
         variables |= _scalars(change, mark)
     compared = compare_models(changes[0], models, options=options.comparison)
+    verdict = str(compared["verdict"].values)
     return xr.merge(
         [xr.Dataset(variables), _lengths(states), compared], combine_attrs="drop_conflicts"
-    )
+    ).assign_attrs(conclusion=f"redox model {verdict}: {compared.attrs['reason']}")
 
 
 def recover_exposure(

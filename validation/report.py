@@ -131,6 +131,7 @@ def render_report(content: ReportContent) -> str:
         content=content,
         subtitle=_subtitle(content),
         tiles=report_tables.tiles(content),
+        conclusion=content.summary.get("conclusion", ""),
         diagnosis=content.summary.get("diagnosis", []),
         quantities=report_tables.quantity_rows(content),
         statistics=report_tables.statistics_rows(content),

@@ -108,6 +108,7 @@ def run_on_mean(
         "quantities": quantities(scenario.quantities, estimate, truth),
         "scores": {name: {"value": plain(s.value), "unit": s.unit} for name, s in scores.items()},
         "diagnosis": diagnosis(scenario, estimate, truth),
+        **conclusion(estimate),
         **circumstances(stages),
     }
     return Run(measurement=measurement, estimate=estimate, truth=truth, summary=summary)
@@ -131,9 +132,16 @@ def invert(
         "seed": None,
         "quantities": quantities(scenario.quantities, estimate, None),
         "scores": {},
+        **conclusion(estimate),
         **circumstances(stages),
     }
     return Run(measurement=measurement, estimate=estimate, truth=None, summary=summary)
+
+
+def conclusion(estimate: xr.Dataset) -> dict[str, str]:
+    """Return what an estimate says in words, where it does (its attribute ``conclusion``)."""
+    words = estimate.attrs.get("conclusion")
+    return {"conclusion": str(words)} if words else {}
 
 
 def diagnosis(scenario: Scenario, estimate: xr.Dataset, truth: xr.Dataset) -> list[dict[str, Any]]:

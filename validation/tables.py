@@ -60,6 +60,8 @@ def summary_table(summary: dict[str, Any]) -> str:
         lines += [
             f"{name:<24} {_number(s['value'], '8.3f')} {s['unit']}" for name, s in scores.items()
         ]
+    if summary.get("conclusion"):
+        lines += ["", f"conclusion: {summary['conclusion']}"]
     if summary.get("diagnosis"):
         lines += ["", "what it looks like"]
         lines += [f"* {finding['words']}" for finding in summary["diagnosis"]]
