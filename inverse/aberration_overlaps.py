@@ -289,7 +289,7 @@ def overlaps_of(spectra: Spectra, window: Window) -> Overlaps:
     if window is Window.HANN:
         signal, steps = _under_hann(spectra)
     else:
-        signal = spectra.values[:, spectra.plain]
+        signal = spectra.values[:, spectra.plain].astype(np.complex128)
         steps = np.stack([spectra.column, spectra.row], axis=-1)[spectra.plain].astype(float)
     half = spectra.plane.shape[0] / 2
     steps[:, 1] = (steps[:, 1] + half) % spectra.plane.shape[0] - half

@@ -92,7 +92,8 @@ def misfit(
         where, size = overlap.pixels, overlap.pixels.size
         gamma, jacobian = np.empty(size, complex), np.empty((size, count), complex)
         fill_overlap(
-            overlaps.x[where], overlaps.y[where], overlaps.samples[where], *overlap.q,
+            overlaps.x[where], overlaps.y[where], overlaps.samples[where],
+            overlap.q[0], overlap.q[1],
             overlaps.square, powers, phases, damping.focal, damping.thick, gamma, jacobian,
         )  # fmt: skip
         gamma /= overlap.root

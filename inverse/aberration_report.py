@@ -138,12 +138,12 @@ def _add_polar(
     size, symmetry = float(np.hypot(*pair)), int(name[2])
     along = pair / size if size > 0 else np.array([1.0, 0.0])
     across = np.array([-along[1], along[0]])
-    _add(found, name, size, np.sqrt(along @ block @ along), "Å")
+    _add(found, name, size, float(np.sqrt(along @ block @ along)), "Å")
     azimuth, std = np.nan, np.nan
     if not hidden and size > 0:
         azimuth = np.arctan2(pair[1], pair[0]) / symmetry
         std = np.sqrt(across @ block @ across) / (symmetry * size)
-    _add(found, f"phi{name[1:]}", azimuth, std, "rad")
+    _add(found, f"phi{name[1:]}", float(azimuth), float(std), "rad")
 
 
 def _quality(solution: Solution | None, overlaps: Overlaps) -> Variables:

@@ -50,7 +50,8 @@ def starting_phases(
                 if not first.size:
                     continue
                 add_pairs(
-                    x[overlap.pixels], y[overlap.pixels], first, second, sign, *overlap.q,
+                    x[overlap.pixels], y[overlap.pixels], first, second, sign,
+                    overlap.q[0], overlap.q[1],
                     overlap.signal[second] * overlap.signal[first].conj(),
                     overlap.strength(overlaps.floor), powers, phases, gradient, matrix,
                 )  # fmt: skip
@@ -97,4 +98,4 @@ def _sideband(overlap: Overlap, x: FloatArray, y: FloatArray, square: float) -> 
         (x + sign * overlap.q[0]) ** 2 + (y + sign * overlap.q[1]) ** 2 <= square
         for sign in (-1, 1)
     )
-    return plus.astype(np.int64) - minus.astype(np.int64)
+    return np.asarray(plus.astype(np.int64) - minus.astype(np.int64))

@@ -79,7 +79,7 @@ def test_gamma_is_that_of_its_definition(chosen: Aberrations, seed: int) -> None
     q = random.uniform(-1.2, 1.2, 2)
     phases = from_aberrations(chosen) / scales(5, beam)
     gamma, jacobian = np.empty(30, complex), np.empty((30, 25), complex)
-    fill_overlap(x, y, samples, *q, 1.0, exponents(5), phases, 0.0, 0.0, gamma, jacobian)
+    fill_overlap(x, y, samples, q[0], q[1], 1.0, exponents(5), phases, 0.0, 0.0, gamma, jacobian)
     radius = 22.4e-3 / beam.wavelength
 
     def psi(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -101,7 +101,9 @@ def test_derivatives_are_differences(seed: int, focal: float, thick: float) -> N
 
     def fill(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         gamma, jacobian = np.empty(20, complex), np.empty((20, 12), complex)
-        fill_overlap(x, y, samples, *q, 1.0, exponents(3), at, focal, thick, gamma, jacobian)
+        fill_overlap(
+            x, y, samples, q[0], q[1], 1.0, exponents(3), at, focal, thick, gamma, jacobian
+        )
         return gamma, jacobian
 
     step = 1e-5

@@ -300,7 +300,7 @@ def test_layout_and_units() -> None:
 )
 def test_options_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        AberrationOptions(**wrong)  # type: ignore[arg-type]
+        AberrationOptions(**wrong)
 
 
 def test_bad_counts_are_refused() -> None:
