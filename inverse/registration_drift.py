@@ -105,7 +105,9 @@ class DriftModel:
         blocks = [_splines(line, nodes) for line in times]
         size = blocks[0].shape[1]
         basis = np.zeros((times.size, size * len(blocks)))
-        apart = np.kron(np.eye(len(blocks)), np.diff(np.eye(size), n=2, axis=0))
+        apart: Array = np.asarray(
+            np.kron(np.eye(len(blocks)), np.diff(np.eye(size), n=2, axis=0)), dtype=np.float64
+        )
         for n, block in enumerate(blocks):
             basis[n * len(block) : (n + 1) * len(block), n * size : (n + 1) * size] = block
         held: Array = np.kron(np.ones(len(blocks)) / len(blocks), np.eye(size)).astype(np.float64)
@@ -224,10 +226,17 @@ def _without_jitter(lines: Lines, sizes: Sizes) -> _Free:
     np.add.at(rows, lines.row, information)
     row_z = np.zeros((count, 2))
     np.add.at(row_z, lines.row, z)
-    inverse: Array = np.linalg.inv(rows).astype(np.float64)
+    inverse: Array = np.asarray(np.linalg.inv(rows), dtype=np.float64)
     evidence -= 0.5 * float(np.log(np.linalg.det(rows) * ROW_STD**4).sum())
     evidence += 0.5 * float(np.einsum("ni,nij,nj->", row_z, inverse, row_z))
-    return _Free(information, z, damping, row_z, inverse, evidence)
+    return _Free(
+        information=np.asarray(information, dtype=np.float64),
+        z=np.asarray(z, dtype=np.float64),
+        damping=np.asarray(damping, dtype=np.float64),
+        row_z=row_z,
+        row_covariance=inverse,
+        evidence=evidence,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

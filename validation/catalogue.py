@@ -9,7 +9,7 @@ from typing import Any
 from echolith.errors import BadInputError, BadInputWarning, near_match
 from echolith.forward.acquisition import Settings
 from echolith.validation.scenario import Scenario
-from echolith.validation.scenarios import li_rich_oxide, li_rich_redox
+from echolith.validation.scenarios import li_rich_haadf_drift, li_rich_oxide, li_rich_redox
 from echolith.validation.settings import resolve
 
 GROUP = "echolith.scenarios"
@@ -32,6 +32,11 @@ def own_scenarios() -> dict[str, Entry]:
             summary=li_rich_oxide.SUMMARY,
             settings=li_rich_oxide.LiRichOxideSettings,
             make=li_rich_oxide.li_rich_oxide,
+        ),
+        "li-rich-haadf-drift": Entry(
+            summary=li_rich_haadf_drift.SUMMARY,
+            settings=li_rich_haadf_drift.LiRichHaadfDriftSettings,
+            make=li_rich_haadf_drift.li_rich_haadf_drift,
         ),
         "li-rich-redox": Entry(
             summary=li_rich_redox.SUMMARY,

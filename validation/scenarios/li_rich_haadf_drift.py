@@ -233,7 +233,7 @@ class _Moved:
     base: Array
     shift: tuple[float, float]
 
-    def displacements(self, scan: object, /) -> Array:
+    def displacements(self, _scan: object, /) -> Array:
         """Return them, (ny, nx, 2) xy in Å."""
         return self.base + np.array(self.shift)
 
