@@ -92,6 +92,8 @@ class _Solution:
 
 SIGNIFICANT = 5.0
 """Standard deviations of its strength that a column must have to count as one."""
+ROUNDING = 1e-2
+"""Of log L, with waves in single precision."""
 FIRST_TOLERANCE = 0.3
 """Standard deviations; the noise of a quarter of the probes moves the maximum by more than one."""
 
@@ -132,25 +134,39 @@ def _climb(
     It starts from the inverse of the information instead of from unity, so that the first step is
     that of Fisher scoring, and learns from there how the information changes on the way.
     """
-    inverse, std = covariance.copy(), np.sqrt(np.diag(covariance))
+    inverse, std = covariance, np.sqrt(np.diag(covariance))
     used, likelihood = 1, problem.model.likelihood(state, probes)
     height, uphill = _posterior(problem, state, likelihood)
     while used <= problem.options.iterations:
         step = inverse @ uphill
         if (np.abs(step) / std)[problem.asked].max() < tolerance:
             return state, likelihood, used
-        step = np.clip(step, -problem.leash, problem.leash)
-        while True:
-            trial = _moved(problem, state, step)
-            likelihood = problem.model.likelihood(trial, probes)
+        tries = _moves(step, problem.leash)
+        for move in tries:
+            trial = _moved(problem, state, move)
+            tried = problem.model.likelihood(trial, probes)
+            reached, slope = _posterior(problem, trial, tried)
             used += 1
-            reached, slope = _posterior(problem, trial, likelihood)
-            if reached > height - 1e-3 or used > problem.options.iterations:
+            if reached > height - ROUNDING:
                 break
-            step = step / 4
-        inverse = _updated(inverse, step, uphill - slope)
-        state, height, uphill = trial, reached, slope
+        if reached > height - ROUNDING:
+            # A whole step teaches; after one that failed, what was learnt was wrong.
+            learnt = _updated(inverse, move, uphill - slope) if move is step else inverse
+            inverse = learnt if move is tries[0] else covariance
+            state, likelihood, height, uphill = trial, tried, reached, slope
+        elif inverse is covariance:
+            break
+        else:
+            inverse = covariance
     raise _not_converged(problem)
+
+
+def _moves(step: Array, leash: Array) -> list[Array]:
+    """Return what to try: the step, held on the leash where it is longer, then shorter ones."""
+    held = np.clip(step, -leash, leash)
+    first = step if np.array_equal(held, step) else held
+    short = step * min(1.0, float((leash / np.maximum(np.abs(step), 1e-300)).min()))
+    return [first, short / 2, short / 8, short / 32, short / 128]
 
 
 def _moved(problem: CountsProblem, state: ColumnState, step: Array) -> ColumnState:

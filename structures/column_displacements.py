@@ -46,7 +46,7 @@ def displace_columns(atoms: Atoms, *, rms: float, seed: int) -> Atoms:
         [stream(seed, "displacement", *_path(label)).normal(size=2) for label in labels]
     )
     shift = rms * normal.reshape(-1, 2)[column]
-    moved = atoms.copy()
+    moved: Atoms = atoms.copy()
     if not laterally_periodic(atoms):
         size = np.diag(np.asarray(atoms.cell))[:2]
         trial = atoms.positions[:, :2] + shift

@@ -36,7 +36,7 @@ def test_columns_move_as_a_whole_and_as_far_as_asked(rms: float, seed: int) -> N
 def test_a_larger_field_keeps_the_displacements() -> None:
     small, large = specimen(), specimen(30.0)
     labels = ("species", "lattice_i", "lattice_j", "sign")
-    known = {}
+    known: dict[tuple[object, ...], list[np.ndarray]] = {}
     for atoms in (large, small):
         move = moves(atoms, displace_columns(atoms, rms=0.01, seed=5))
         columns = true_columns(atoms)
