@@ -74,8 +74,9 @@ def list_scenarios(as_json: Json = False) -> None:
     if as_json:
         print_json({"scenarios": summaries})
         return
+    width = max(map(len, summaries))
     for name, summary in summaries.items():
-        typer.echo(f"{name}  {summary}")
+        typer.echo(f"{name:{width}}  {summary}")
 
 
 @app.command()

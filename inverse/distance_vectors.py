@@ -172,9 +172,8 @@ def _lattice(p: Array) -> Array:
 
 
 def _combined(lattice: Array, names: tuple[str, ...]) -> Array:
-    return np.array([COMBINATIONS[name] for name in names], dtype=float) @ np.asarray(
-        lattice, dtype=float
-    )
+    times = np.array([COMBINATIONS[name] for name in names], dtype=float)
+    return np.asarray(times @ lattice)
 
 
 def _given(distances: xr.Dataset, names: tuple[str, ...]) -> Array:

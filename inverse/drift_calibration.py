@@ -201,7 +201,7 @@ def _inverse(rows: Array) -> Array:
             "fewer than three independent M-M vectors: two of M-M, M-M(OLiO), M-M(Li) are "
             "parallel; check the vectors, or use calibrate_scalar"
         )
-    return np.linalg.inv(rows)
+    return np.asarray(np.linalg.inv(rows), dtype=np.float64)
 
 
 def _check_reference(distances: xr.Dataset, reference: xr.Dataset, groups: list[str]) -> None:

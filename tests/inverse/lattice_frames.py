@@ -36,7 +36,7 @@ class Series:
     def times(self) -> Array:
         """Of lines, (frame, ny)."""
         ny = self.shape[0]
-        return np.arange(self.frames * ny).reshape(self.frames, ny) * self.line_time
+        return np.arange(self.frames * ny, dtype=float).reshape(self.frames, ny) * self.line_time
 
     def vectors(self) -> tuple[Array, Array, Array]:
         turn = np.deg2rad(self.rotation)

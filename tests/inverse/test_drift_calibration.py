@@ -328,8 +328,8 @@ def test_dependent_vectors_are_refused() -> None:
 
 def test_lengths_no_distortion_explains_are_refused() -> None:
     # F = C + 2 A cannot be longer than |C| + 2 |A|.
-    short = {name: GOOD[name] * 0.7 for name in ("m_m", "m_m_li")}
-    target = metals(GOOD).assign(m_m_olio=GOOD["m_m_olio"] * 1.4, **short)
+    changed = {"m_m": 0.7, "m_m_li": 0.7, "m_m_olio": 1.4}
+    target = metals(GOOD).assign({name: GOOD[name] * by for name, by in changed.items()})
     with pytest.raises(BadInputError, match="no affine distortion"):
         calibrate_affine(GOOD, target)
 

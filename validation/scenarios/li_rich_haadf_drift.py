@@ -235,7 +235,7 @@ class _Moved:
 
     def displacements(self, _scan: object, /) -> Array:
         """Return them, (ny, nx, 2) xy in Å."""
-        return self.base + np.array(self.shift)
+        return np.asarray(self.base + np.array(self.shift))
 
 
 def _information(settings: LiRichHaadfDriftSettings, specimen: DriftingField) -> Information:
