@@ -47,7 +47,8 @@ def haadf_reference(
     distances = metal_distances(found, strain_std=strain)
     attrs = registered.attrs | distances.attrs
     found = found.drop_vars("weight", errors="ignore")
-    return xr.merge([registered, found, distances], combine_attrs="drop").assign_attrs(attrs)
+    merged = xr.merge([registered, found, distances], combine_attrs="drop_conflicts")
+    return merged.assign_attrs(attrs)
 
 
 def metal_distances(columns: xr.Dataset, *, strain_std: npt.ArrayLike = (0.0, 0.0)) -> xr.Dataset:

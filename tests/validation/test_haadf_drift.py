@@ -63,6 +63,7 @@ def test_the_reference_solver_finds_drift_and_distances() -> None:
     for name in QUANTITIES:
         error = float(estimate()[name]) - float(sample().truth[name])
         assert abs(error) < 4.5 * float(estimate()[f"{name}_std"]), name
+        assert estimate()[name].attrs["units"] == "Å"
         assert scores[f"{name}_error"].unit == "pm"
 
 
