@@ -9,7 +9,12 @@ from typing import Any
 from echolith.errors import BadInputError, BadInputWarning, near_match
 from echolith.forward.acquisition import Settings
 from echolith.validation.scenario import Scenario
-from echolith.validation.scenarios import li_rich_haadf_drift, li_rich_oxide, li_rich_redox
+from echolith.validation.scenarios import (
+    li_rich_haadf_drift,
+    li_rich_oxide,
+    li_rich_redox,
+    li_rich_surface,
+)
 from echolith.validation.settings import resolve
 
 GROUP = "echolith.scenarios"
@@ -42,6 +47,11 @@ def own_scenarios() -> dict[str, Entry]:
             summary=li_rich_redox.SUMMARY,
             settings=li_rich_redox.LiRichRedoxSettings,
             make=li_rich_redox.li_rich_redox,
+        ),
+        "li-rich-surface": Entry(
+            summary=li_rich_surface.SUMMARY,
+            settings=li_rich_surface.LiRichSurfaceSettings,
+            make=li_rich_surface.li_rich_surface,
         ),
     }
 
