@@ -65,7 +65,8 @@ def measure_composition(
         Over ``column`` (cation columns in the crystal, away from the border): ``x``, ``y``,
         ``species`` ("M", "Li", "T"), ``sign``, ``lattice_i``, ``lattice_j``, ``tm_fraction``,
         ``li_fraction`` with ``<name>_std`` and ``tm_covariance``; ``scattering`` and
-        ``scattering_std`` (w, Å; NaN where the phase is saturated). Scalars
+        ``scattering_std`` (w, Å; the largest that can be told, and as much for its std, where the
+        phase is saturated). Scalars
         ``tm_in_alkali_layer`` with std.
 
     Raises
@@ -179,7 +180,7 @@ def sites_filled(sites: xr.Dataset) -> npt.NDArray[np.bool_]:
     typical = np.median(strength[oxygen[sites["crystal"].values[oxygen]]])
     filled = oxygen[strength[oxygen] > typical / 2]
     xy = np.stack([sites["x"].values, sites["y"].values], axis=-1)
-    near = np.hypot(*(xy[:, None] - xy[filled][None]).transpose(2, 0, 1)) < 2.2
+    near = np.linalg.norm(xy[:, None] - xy[filled][None], axis=-1) < 2.2
     beside = near.sum(axis=1) >= np.where(kind == "O", 1, 2)
     return np.asarray(beside & ((kind != "O") | (strength > typical / 2)))
 
@@ -225,11 +226,12 @@ def _shares(
 
 
 def _inverted(signal: Array, std: Array, height: float, theta: float) -> tuple[Array, Array]:
-    """Return w and its std from the phase alone, NaN where it is saturated."""
+    """Return w and its std from the phase alone; the std is that of no knowledge if saturated."""
     below = signal < 0.9 * height
     argument = np.arcsin(np.clip(signal / height, -0.9, 0.9))
     slope = height * theta * np.cos(argument)
-    return np.where(below, argument / theta, np.nan), np.where(below, std / slope, np.nan)
+    w = argument / theta
+    return w, np.where(below, std / slope, np.abs(w))
 
 
 def alkali_contrast(before: xr.Dataset, after: xr.Dataset) -> tuple[float, float]:
@@ -248,7 +250,7 @@ def alkali_contrast(before: xr.Dataset, after: xr.Dataset) -> tuple[float, float
         return float("nan"), float("nan")
     ratio = values[1][0] / values[0][0]
     parts = [values[1][1] / values[0][0], ratio * values[0][1] / values[0][0]]
-    return float(ratio), float(np.hypot(*parts))
+    return float(ratio), float(np.hypot(parts[0], parts[1]))
 
 
 def _contrast(sites: xr.Dataset) -> tuple[float, float]:

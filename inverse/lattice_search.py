@@ -92,7 +92,7 @@ def _oriented(image: Array, x: Array, y: Array, cell: Array) -> Array:
 
     angles = np.deg2rad(np.arange(0, 180, 1.0))
     powers = np.array([power(turned(angle)) for angle in angles])
-    results = []
+    results: list[tuple[float, Array]] = []
     for n in np.argsort(powers)[::-1][:4]:
         first = turned(angles[n])
 
@@ -106,8 +106,9 @@ def _oriented(image: Array, x: Array, y: Array, cell: Array) -> Array:
             method="Nelder-Mead",
             options={"initial_simplex": simplex, "xatol": 1e-4, "fatol": 1e-6 * powers.max()},
         )
-        results.append((-float(found.fun), first @ (np.eye(2) + found.x.reshape(2, 2))))
-    return max(results, key=lambda one: one[0])[1]
+        strained = first @ (np.eye(2) + np.asarray(found.x).reshape(2, 2))
+        results.append((-float(found.fun), np.asarray(strained)))
+    return np.asarray(max(results, key=lambda one: one[0])[1])
 
 
 def _structure(index: Array, oxygen: Array) -> npt.NDArray[np.complex128]:

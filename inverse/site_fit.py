@@ -117,7 +117,7 @@ def fit_sites(
 def _mask(phase: xr.DataArray, margin: float) -> Array:
     axes = [phase[name].values for name in ("scan_y", "scan_x")]
     keep = [(a >= a[0] + margin / 2) & (a <= a[-1] - margin / 2) for a in axes]
-    return np.outer(*keep).astype(np.float64)
+    return np.asarray(np.outer(keep[0], keep[1]), dtype=np.float64)
 
 
 def _at_reference(problem: ColumnProblem) -> Array:
@@ -209,7 +209,7 @@ def _brightness(haadf: xr.DataArray, x: Array, y: Array) -> dict[str, Any]:
         normal[np.diag_indices_from(normal)] += 1e-9 * np.diag(normal).max()
         inverse = np.linalg.inv(normal)
         found = inverse @ (matrix.T @ (counts / variance))
-        return found, inverse, matrix @ found
+        return found, np.asarray(inverse, dtype=float), matrix @ found
 
     flat = np.full(len(counts), max(float(counts.mean()), 1e-6))
     best = minimize_scalar(

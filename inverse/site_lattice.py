@@ -89,7 +89,7 @@ def sites_of(found: xr.Dataset, phase: xr.DataArray) -> xr.Dataset:
             "oxide; expected 70 % or more: one grain along [010], little drift; calibrate the "
             "drift first or scan another region"
         )
-    inside = interior(phase, *sites.xy.T, 0.0)
+    inside = interior(phase, sites.xy[:, 0], sites.xy[:, 1], 0.0)
     near = distance < CRYSTAL
     return xr.Dataset(
         {
@@ -133,11 +133,11 @@ def _all_sites(lattice: ProjectedLattice, phase: xr.DataArray) -> Sites:
         j=np.repeat(j, m),
         xy=(nodes[:, None] + offsets).reshape(-1, 2),
     )
-    return sites.select(interior(phase, *sites.xy.T, -2.0))
+    return sites.select(interior(phase, sites.xy[:, 0], sites.xy[:, 1], -2.0))
 
 
 def _followed(sites: Sites, columns: Array) -> Sites:
-    """Bend the lattice to the found columns by a smooth displacement, cubic along x."""
+    """Bend the lattice to the found columns by a smooth displacement, cubic at most."""
     start = sites.xy
     regular = sites.kind != "T"
     tree = cKDTree(start[regular])
@@ -156,4 +156,4 @@ def _followed(sites: Sites, columns: Array) -> Sites:
 def _terms(xy: Array, reference: Array) -> Array:
     centre, scale = reference.mean(axis=0), np.ptp(reference, axis=0).max() / 2
     x, y = ((xy - centre) / scale).T
-    return np.column_stack([np.ones_like(x), x, y, x**2, x * y, x**3])
+    return np.column_stack([np.ones_like(x), x, y, x**2, x * y, y**2, x**3, y**3])

@@ -101,11 +101,11 @@ def classify_surface(
     Returns
     -------
     xarray.Dataset
-        ``probability`` (phase); ``surface_phase``, "cannot tell" where none is probable enough;
-        ``surface_depth``, ``surface_width`` with std (Å; NaN where the surface is layered or
-        cannot be told), ``tetrahedral_occupancy``, ``tm_in_surface_alkali_layer`` with std
+        ``probability`` (candidate); ``surface_phase``, "cannot tell" where none is probable enough;
+        ``surface_depth``, ``surface_width`` with std (Å; left out where the surface is layered
+        or cannot be told), ``tetrahedral_occupancy``, ``tm_in_surface_alkali_layer`` with std
         (likewise, or where the layer holds no such column), and ``surface`` (column).
-        ``attrs["undetermined"]`` names what is NaN and why.
+        ``attrs["undetermined"]`` names what is left out and why.
     """
     options = options or PhaseOptions()
     depth = composition["depth"].values
@@ -132,15 +132,15 @@ def classify_surface(
     told = bool(probability.max() >= options.probability)
     result = xr.Dataset(
         {
-            "probability": ("phase", probability, {"units": "1"}),
+            "probability": ("candidate", probability, {"units": "1"}),
             "surface_phase": ((), best.value if told else UNDETERMINED),
         },
-        coords={"phase": [phase.value for phase in Surface]},
+        coords={"candidate": [phase.value for phase in Surface]},
     )
     if not told or best is Surface.LAYERED:
         reason = "no phase is probable enough" if not told else "the surface is layered"
         nothing = np.zeros(len(depth), dtype=bool)
-        return result.assign(**_undetermined(), surface=("column", nothing)).assign_attrs(
+        return result.assign(surface=("column", nothing)).assign_attrs(
             undetermined=f"surface_depth, surface_width, tetrahedral_occupancy: {reason}"
         )
     weight = np.exp(tables[best] - logsumexp(tables[best]))
@@ -215,9 +215,8 @@ class _Likelihood:
             if phase is not None:
                 layer = np.array(CONTENTS[phase][group.kind])[(group.parity + parity) % 2]
             tm, li = (f * layer + (1 - f) * group.bulk).T
-            scatter = (f * (1 - f) * (layer - group.bulk) ** 2)[:, 0]
-            drawn = _drawn(group.kind, phase, f[:, 0])
-            variance = (scatter + np.where(drawn, tm * (1 - tm), 0.0)) / self.options.sites
+            variance = _scatter(f[:, 0], layer[:, 0], float(group.bulk[0]), phase)
+            variance = variance / self.options.sites
             total += self._misfit(group, tm, li, variance)
         return -total / 2 / self.options.temperature
 
@@ -230,10 +229,16 @@ class _Likelihood:
         return float((square + np.log(spread / group.std**2)).sum())
 
 
-def _drawn(name: str, phase: Surface | None, share: Array) -> npt.NDArray[np.bool_]:
-    """Where metals are drawn at random: on M of the bulk, and in rock salt."""
-    rock = phase is Surface.ROCK_SALT_DISORDERED and name != "T"
-    return (share > 0.05) if rock else np.full(len(share), name == "M")
+def _scatter(share: Array, layer: Array, bulk: float, phase: Surface | None) -> Array:
+    """Return the variance of the metals on a site.
+
+    Sites are drawn of layer or bulk; in the bulk and in rock salt metals and lithium are drawn.
+    """
+    mixed = share * (1 - share) * (layer - bulk) ** 2
+    drawn = (1 - share) * bulk * (1 - bulk)
+    if phase is Surface.ROCK_SALT_DISORDERED:
+        drawn = drawn + share * layer * (1 - layer)
+    return np.asarray(mixed + drawn)
 
 
 def _bulk(name: str, composition: xr.Dataset, options: PhaseOptions) -> tuple[float, float]:
@@ -245,7 +250,7 @@ def _bulk(name: str, composition: xr.Dataset, options: PhaseOptions) -> tuple[fl
     deep = (composition["species"].values == "Li") & surely_bulk(composition["depth"].values)
     if not deep.any():
         return 0.0, 1.0
-    tm, li = (float(np.median(composition[n].values[deep])) for n in ("tm_fraction", "li_fraction"))
+    tm, li = (float(np.mean(composition[n].values[deep])) for n in ("tm_fraction", "li_fraction"))
     return min(max(tm, 0.0), 0.3), min(max(li, 0.0), 1.0)
 
 
@@ -253,7 +258,7 @@ def _occupancies(
     composition: xr.Dataset, surface: npt.NDArray[np.bool_], phase: Surface
 ) -> dict[str, Any]:
     kind = composition["species"].values
-    result = {n: v for n, v in _undetermined().items() if n.startswith(("tetra", "tm_in"))}
+    result: dict[str, Any] = {}
     alkali, holes = surface & (kind == "Li"), surface & (kind == "T")
     if alkali.any():
         result |= mean_fraction(composition, alkali, "tm_in_surface_alkali_layer")
@@ -261,24 +266,8 @@ def _occupancies(
         result |= mean_fraction(composition, holes, "tetrahedral_occupancy")
     elif holes.any():
         # Lithium, or none: the dark field hardly shows it, and what is not metal is read as that.
-        w, std = (composition[n].values[holes] / LITHIUM for n in _SCATTERING)
-        good = np.isfinite(w)
-        if good.any():
-            # The offset's error is common to all of them: it does not average out.
-            pair = (float(w[good].mean()), float(std[good].mean()))
-            names = ("tetrahedral_occupancy", "tetrahedral_occupancy_std")
-            result |= {n: ((), v, {"units": "1"}) for n, v in zip(names, pair, strict=True)}
+        # The offset's error is common to all of them: it does not average out.
+        for ending in ("", "_std"):
+            mean = float(composition[f"scattering{ending}"].values[holes].mean()) / LITHIUM
+            result[f"tetrahedral_occupancy{ending}"] = ((), mean, {"units": "1"})
     return result
-
-
-_SCATTERING = ("scattering", "scattering_std")
-
-
-def _undetermined() -> dict[str, Any]:
-    names = (
-        "surface_depth",
-        "surface_width",
-        "tetrahedral_occupancy",
-        "tm_in_surface_alkali_layer",
-    )
-    return {name + end: ((), np.nan) for name in names for end in ("", "_std")}

@@ -29,8 +29,10 @@ from echolith.structures.li_rich_oxide import Occupation
 from echolith.structures.li_rich_states import ChargeState, Region, state_parameters
 from echolith.structures.surface_layers import SurfacePhase, surface_specimen, true_surface
 from echolith.units import Angstrom, Degree, ElectronsPerSquareAngstrom
+from echolith.validation.matching import match_columns
 from echolith.validation.metrics import NamedMetric, absolute_error
 from echolith.validation.scenario import Scenario
+from echolith.validation.statistics import Residuals
 
 SUMMARY = "Li-rich layered oxide, reconstructed surface: phase, depth, tetrahedral occupancy"
 QUANTITIES = ("surface_depth", "tetrahedral_occupancy", "tm_in_surface_alkali_layer")
@@ -106,6 +108,7 @@ def li_rich_surface(settings: LiRichSurfaceSettings) -> Scenario:
             "atoms; the solver assumes a thin phase with one response of all columns. It knows "
             "the phases that may occur and what a column of each holds in the mean.",
         ),
+        residuals=composition_residuals,
     )
 
 
@@ -131,6 +134,21 @@ def _found(estimate: xr.Dataset) -> str:
 
 def _true(truth: xr.Dataset) -> str:
     return str(truth["surface_phase"].values)
+
+
+def composition_residuals(estimate: xr.Dataset, truth: xr.Dataset) -> dict[str, Residuals]:
+    """Return the errors of the share of metals on every column, by kind of column."""
+    found = {}
+    for species in ("M", "Li", "T"):
+        match = match_columns(estimate, truth, species=species)
+        ours = estimate["tm_fraction"].values[match.estimate]
+        found[f"tm_fraction_{species.lower()}"] = Residuals(
+            key=match.truth,
+            error=ours - truth["tm_fraction"].values[match.truth],
+            std=estimate["tm_fraction_std"].values[match.estimate],
+            unit="1",
+        )
+    return {name: one for name, one in found.items() if len(one.error)}
 
 
 def _unchanged(estimate: xr.Dataset, _truth: xr.Dataset) -> xr.Dataset:
@@ -178,6 +196,7 @@ def _truth(settings: LiRichSurfaceSettings, specimen: Atoms) -> xr.Dataset:
         ("tetrahedral_occupancy", "T", 1 - found["vacancy"].values),
     ):
         here = surface & (found["species"].values == kind)
-        mean = float(values[here].mean()) if here.any() else np.nan
-        found[name] = ((), mean, {"units": "1"})
-    return found
+        found = found.drop_vars(name, errors="ignore")
+        if here.any() and settings.phase is not SurfacePhase.LAYERED:
+            found[name] = ((), float(values[here].mean()), {"units": "1"})
+    return found.drop_vars("surface_depth") if settings.phase is SurfacePhase.LAYERED else found
