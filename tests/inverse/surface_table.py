@@ -51,10 +51,10 @@ def table(
             below = length - x
             held = _content(kind, phase, below, depth, (u + seed) % 2, alkali, random)
             rows.append((kind, sign, u, v, x, y, below, *held))
-    kind = np.array([row[0] for row in rows])
+    site = np.array([row[0] for row in rows])
     sign, at_i, at_j = np.array([row[1:4] for row in rows]).T
     at_x, at_y, deep, tm, li = np.array([row[4:] for row in rows]).T
-    n, inside, oxygen = len(kind), deep >= 0, kind == "O"
+    n, inside, oxygen = len(site), deep >= 0, site == "O"
     little = np.where(oxygen, 0.422 * inside, tm + 0.151 * li)
     strength = FULL * np.tanh(1.75 * little) / np.tanh(1.75)
     bright = 180 * (tm + 0.014 * li) + 18 * (oxygen & inside)
@@ -64,7 +64,7 @@ def table(
             "y": ("column", at_y),
             "x_std": ("column", np.full(n, 0.01)),
             "y_std": ("column", np.full(n, 0.01)),
-            "site": ("column", kind),
+            "site": ("column", site),
             "sign": ("column", sign),
             "lattice_i": ("column", at_i),
             "lattice_j": ("column", at_j),
