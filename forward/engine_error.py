@@ -109,11 +109,12 @@ def sampling_error(sampling: float, thickness: float, number: int) -> float:
 def haadf_error(plan: Plan, atoms: "Atoms") -> float:
     """Return the error of the annular signal, relative to the largest of a scan.
 
-    ``(0.12 exp(-12 (r - 1)) + 0.02) (Z / 25)^1.3``, where r is the ratio of the largest angle the
+    ``(0.12 exp(-12 (r - 1)) + 0.025) (Z / 25)^1.3``, where r is the ratio of the largest angle the
     sampling holds to the outer angle: what is scattered beyond the antialias aperture cannot come
     back. An upper estimate for the same specimens as that of `sampling_error`: 0.09 at r = 1.01,
-    0.013 at 1.15, 0.01 beyond for the oxide, four times as much and more for gold. To it comes
-    ``0.6 sqrt(f)`` where the specimen does not repeat in the box (see `edge_error`).
+    0.013 at 1.15, 0.01 beyond for the oxide, four times as much and more for gold, 0.0013 for
+    lithium. To it comes ``0.6 sqrt(f)`` where the specimen does not repeat in the box (see
+    `edge_error`).
 
     Parameters
     ----------
@@ -124,7 +125,7 @@ def haadf_error(plan: Plan, atoms: "Atoms") -> float:
     if haadf is None:
         return 0.0
     excess = UNATTENUATED * lam / plan.sampling * 1e3 / haadf.outer - 1
-    lost = (0.12 * np.exp(-12 * excess) + 0.02) * (heaviest(atoms) / MANGANESE) ** 1.3
+    lost = (0.12 * np.exp(-12 * excess) + 0.025) * (heaviest(atoms) / MANGANESE) ** 1.3
     tails = 0.0 if _repeats_in_box(plan, atoms) else 0.6 * np.sqrt(_outside(plan, atoms))
     return float(lost + tails)
 

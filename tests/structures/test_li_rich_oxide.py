@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echolith.errors import BadInputError
+from echolith.structures.column_stack import SPLIT_4I
 from echolith.structures.crystals import crystal
 from echolith.structures.li_rich_oxide import (
     PRISTINE,
@@ -233,8 +234,10 @@ def test_lattice_indices_say_where_the_atoms_are(
     )
     oxygen = kind == "O"
     expected = atoms.arrays["sign"][oxygen, None] * np.array([sheared.Ox, sheared.Oy])
-    # The 4i site is 0.12 Å from the mean, 8j half as far.
-    assert np.abs(rest[oxygen] - expected).max() < 0.13
+    # The 4i site stands SPLIT_4I of the cell from the mean, 8j half as far.
+    along_a, along_c = np.abs(SPLIT_4I)
+    split = along_c * np.abs([sheared.Cx, sheared.Cy]) + [along_a * 2 * sheared.A, 0]
+    assert (np.abs(rest[oxygen] - expected) <= split + 1e-9).all()
 
 
 def test_too_thin_or_absurd_input_is_refused() -> None:

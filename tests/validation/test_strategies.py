@@ -102,7 +102,7 @@ def test_a_failure_shrinks_to_what_it_is_about() -> None:
         (strategies.crystals(), lambda atoms: "occupancy" in atoms.info),
         (strategies.occupations(), lambda o: o is Occupation.DISORDERED),
         (strategies.counts(), lambda c: int(c["counts"].max()) == 50),
-        (strategies.settings_of("li-rich-oxide"), lambda s: s.state.value == "pristine-measured"),
+        (strategies.settings_of("li-rich-oxide"), lambda s: s.state.value == "discharged"),
         (strategies.settings_of("li-rich-oxide"), lambda s: s.haadf is None),
     ],
 )
