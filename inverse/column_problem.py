@@ -213,7 +213,9 @@ def _interior_mask(phase: xr.DataArray, margin: float) -> Array:
     keep = []
     for name in ("scan_y", "scan_x"):
         axis = phase.coords[name].values
-        keep.append((axis >= axis[0] + margin) & (axis <= axis[-1] - margin))
+        # A margin of whole steps keeps the positions on it, wherever the axis starts.
+        least = margin - 1e-6 * abs(axis[1] - axis[0])
+        keep.append((axis - axis[0] >= least) & (axis[-1] - axis >= least))
     mask = np.outer(keep[0], keep[1]).astype(np.float64)
     if mask.sum() < 16:
         raise BadInputError(
