@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from ase.data import atomic_numbers
 
+from echolith.errors import BadInputError
 from echolith.structures.column_stack import Floats, columns_at, stack
 from echolith.structures.occupation import Integers, Occupation
 from echolith.structures.projected_cell import ProjectedParameters
@@ -30,6 +31,10 @@ _BONDED = 2.6
 """Å. A site of the layer and oxygen nearer than this are neighbours (1.9 to 2.1; next 3.3)."""
 _APART = 2.4
 """Å. Least distance of the centres of two molecules."""
+_CLEAR = 1.8
+"""Å. Least distance of a molecule's atom and a metal: a bond of Mn4+."""
+_TRIES = 200
+"""Clusters drawn at most until the molecules have room; most do in the first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,12 +98,29 @@ def redox_block(
     kind, positions = ordered.arrays["column_kind"], ordered.positions.copy()
     number = _cations(np.asarray(ordered.numbers), kind, content, draw)
     metal_layer = np.flatnonzero(kind == "M")
-    if content.clustered:
-        number[metal_layer] = _clustered(number[metal_layer], positions[metal_layer], draw)
-    empty = positions[metal_layer[number[metal_layer] == 0]]
-    pairs = _oxygen_pairs(
-        positions, ordered.arrays["sign"], empty, content.trapped + content.lost, draw
-    )
+    before = number[metal_layer]
+    sides = _sides(parameters, b)
+    for _ in range(_TRIES):
+        if content.clustered:
+            number[metal_layer] = _clustered(before, positions[metal_layer], draw)
+        filled = number[metal_layer] > 0
+        pairs = _oxygen_pairs(
+            positions,
+            ordered.arrays["sign"],
+            positions[metal_layer[~filled]],
+            content.trapped + content.lost,
+            draw,
+        )
+        metals = _with_neighbours(positions[metal_layer], filled, sides)
+        if (
+            not content.trapped
+            or _distances(_bonded(positions[pairs]).reshape(-1, 3), metals).min() > _CLEAR
+        ):
+            break
+    else:
+        raise BadInputError(
+            f"no cluster of {_TRIES} has room for {content.trapped} molecules; take another seed"
+        )
     in_molecule = np.zeros(len(number), dtype=bool)
     if content.lost:
         number[pairs] = 0
@@ -166,6 +188,21 @@ def _oxygen_pairs(
         if len(chosen) < count and all(_distances(centres[[n]], centres[chosen]).ravel() > _APART):
             chosen.append(n)
     return np.asarray(pairs[chosen])
+
+
+def _sides(parameters: ProjectedParameters, b: float) -> Floats:
+    """Return the vectors from a block to the next ones in the metal layer, (2, 3) Å."""
+    return np.array([[COLUMNS * parameters.A, 0.0, 0.0], [0.0, 0.0, LAYERS * b / 3]])
+
+
+def _with_neighbours(sites: Floats, filled: npt.NDArray[np.bool_], sides: Floats) -> Floats:
+    """Return the filled sites of a layer, and all those of the blocks around it.
+
+    What stands there is drawn by itself; a molecule must have room whatever it is.
+    """
+    steps = [(m, n) for m in (-1, 0, 1) for n in (-1, 0, 1) if m or n]
+    around = [sites + np.array(step) @ sides for step in steps]
+    return np.concatenate([sites[filled], *around])
 
 
 def _distances(first: Floats, second: Floats) -> Floats:
