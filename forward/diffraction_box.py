@@ -131,14 +131,32 @@ def diffraction_box(
     BadInputError
         If the sampling given cannot hold the largest angle detected.
     """
-    detector = acquisition.detector
-    lam = acquisition.beam.wavelength
+    height, width = (simulation.minimum_box + extra for extra in reach)
     spacing = wave_sampling(acquisition, simulation)
+    return fitted_box(acquisition, least_side=(height, width), spacing=(spacing, spacing))
+
+
+def fitted_box(
+    acquisition: StemAcquisition, *, least_side: tuple[float, float], spacing: tuple[float, float]
+) -> DiffractionBox:
+    """Return the least box whose reciprocal grid holds every sample of the detector.
+
+    Parameters
+    ----------
+    acquisition : StemAcquisition
+    least_side : pair of float
+        Height and width (y, x), Å.
+    spacing : pair of float
+        Largest pixel of the waves (y, x), Å.
+    """
+    detector, lam = acquisition.detector, acquisition.beam.wavelength
     gpts, pixels, multiples, offsets = [], [], [], []
-    for size, s, extra in zip(detector.pixel_size, detector.subpixels, reach, strict=True):
+    for size, s, side, step in zip(
+        detector.pixel_size, detector.subpixels, least_side, spacing, strict=True
+    ):
         native = lam / (size / s * 1e-3)
-        multiple = max(1, int(np.ceil((simulation.minimum_box + extra) / native - 1e-9)))
-        gpts.append(fast_length(int(np.ceil(native * multiple / spacing - 1e-9))))
+        multiple = max(1, int(np.ceil(side / native - 1e-9)))
+        gpts.append(fast_length(int(np.ceil(native * multiple / step - 1e-9))))
         pixels.append(size / s / multiple)
         multiples.append(multiple)
         offsets.append(0.5 * (multiple * (s - 1) % 2))

@@ -24,6 +24,7 @@ from echolith.forward.diffraction_box import (
     DiffractionBox,
     Readout,
     fast_length,
+    fitted_box,
     sample_angles,
 )
 from echolith.forward.optics import aperture
@@ -46,25 +47,11 @@ def probe_box(
     sampling : float
         Largest pixel of the waves, Å; a smaller one is taken where the detector needs it.
     """
-    detector, lam = acquisition.detector, acquisition.beam.wavelength
+    lam = acquisition.beam.wavelength
     reach = float(np.hypot(*(np.abs(axis).max() for axis in sample_angles(acquisition))))
     reach = max(reach, acquisition.beam.semiangle)
     spacing = min(sampling, UNATTENUATED * lam / (reach * 1e-3))
-    gpts, pixels, multiples, offsets = [], [], [], []
-    for size, s in zip(detector.pixel_size, detector.subpixels, strict=True):
-        native = lam / (size / s * 1e-3)
-        multiple = max(1, int(np.ceil(least_side / native - 1e-9)))
-        gpts.append(fast_length(int(np.ceil(native * multiple / spacing - 1e-9))))
-        pixels.append(size / s / multiple)
-        multiples.append(multiple)
-        offsets.append(0.5 * (multiple * (s - 1) % 2))
-    return DiffractionBox(
-        gpts=(gpts[0], gpts[1]),
-        pixel=(pixels[0], pixels[1]),
-        multiple=(multiples[0], multiples[1]),
-        offset=(offsets[0], offsets[1]),
-        energy=acquisition.beam.energy,
-    )
+    return fitted_box(acquisition, least_side=(least_side, least_side), spacing=(spacing, spacing))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ import xarray as xr
 
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import StemAcquisition
-from echolith.forward.diffraction_box import DiffractionBox, fast_length
+from echolith.forward.diffraction_box import DiffractionBox, fitted_box
 from echolith.inverse.scan_transform import CERTAIN_ELECTRONS, checked_counts
 from echolith.units import Angstrom
 
@@ -164,21 +164,12 @@ class Grid:
 
 
 def _box(acquisition: StemAcquisition, oversampling: float, minimum_box: float) -> DiffractionBox:
-    detector, gpts, pixels, multiples, offsets = acquisition.detector, [], [], [], []
-    for n, size, s in zip(detector.shape, detector.pixel_size, detector.subpixels, strict=True):
-        native = acquisition.beam.wavelength / (size / s * 1e-3)
-        multiple = max(1, int(np.ceil(minimum_box / native - 1e-9)))
-        gpts.append(fast_length(int(np.ceil(n * s * multiple * oversampling - 1e-9))))
-        pixels.append(size / s / multiple)
-        multiples.append(multiple)
-        offsets.append(0.5 * (multiple * (s - 1) % 2))
-    return DiffractionBox(
-        gpts=(gpts[0], gpts[1]),
-        pixel=(pixels[0], pixels[1]),
-        multiple=(multiples[0], multiples[1]),
-        offset=(offsets[0], offsets[1]),
-        energy=acquisition.beam.energy,
+    detector, lam = acquisition.detector, acquisition.beam.wavelength
+    y, x = (
+        lam / (size / s * 1e-3) / (n * s * oversampling)
+        for n, size, s in zip(detector.shape, detector.pixel_size, detector.subpixels, strict=True)
     )
+    return fitted_box(acquisition, least_side=(minimum_box, minimum_box), spacing=(y, x))
 
 
 def _samples(acquisition: StemAcquisition, box: DiffractionBox, axis: int) -> Indices:
