@@ -10,7 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from echolith.errors import BadInputError
-from echolith.forward.noise import ROWS_AT_ONCE, PoissonCounting
+from echolith.forward.noise import PoissonCounting, pixelwise_information
 from echolith.forward.readout_information import pixel_information
 from echolith.forward.streams import draw_units
 
@@ -136,37 +136,12 @@ class DetectorNoise:
         """
         if not self.readout and self.saturation is None:
             return PoissonCounting().information(mean, jacobian)
-        mean, jacobian = np.asarray(mean), np.asarray(jacobian)
-        if mean.ndim != 1 or jacobian.ndim != 2 or len(jacobian) != len(mean):
-            raise BadInputError(
-                f"mean of shape {mean.shape} and jacobian of shape {jacobian.shape} do not belong "
-                "together; expected (data,) and (data, parameters)"
-            )
-        information = np.zeros((jacobian.shape[1],) * 2)
-        for start in range(0, len(mean), ROWS_AT_ONCE):
-            rows = slice(start, start + ROWS_AT_ONCE)
-            information += self._some(mean[rows].astype(float), jacobian[rows].astype(float), start)
-        return information
+        return pixelwise_information(mean, jacobian, self._deviation)
 
-    def _some(self, mean: Array, jacobian: Array, start: int) -> Array:
-        bad = ~np.isfinite(mean) | (mean < 0) | ~np.isfinite(jacobian).all(axis=1)
-        if bad.any():
-            index = int(np.flatnonzero(bad)[0])
-            raise BadInputError(
-                f"data point {start + index} has mean {mean[index]} and derivatives "
-                f"{jacobian[index]}; expected finite numbers and a mean of 0 or more"
-            )
+    def _deviation(self, mean: Array) -> Array:
         own = pixel_information(mean, readout=self.readout, saturation=self.saturation)
-        endless = ~np.isfinite(own)
-        boundary = endless & jacobian.any(axis=1)
-        if boundary.any():
-            raise BadInputError(
-                f"{boundary.sum()} data points, the first at {start + int(boundary.argmax())}, "
-                "have mean 0 but a derivative, so infinite Fisher information; leave them out or "
-                "add the detector's background to the mean"
-            )
-        scaled = jacobian * np.sqrt(np.where(endless, 0.0, own))[:, None]
-        return np.asarray(scaled.T @ scaled)
+        with np.errstate(divide="ignore"):
+            return np.asarray(1 / np.sqrt(own))
 
 
 def _read_out(readout: float, counts: Array, values: Array, random: np.random.Generator) -> None:

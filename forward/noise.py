@@ -4,6 +4,7 @@ Draws belong to global positions (see `echolith.forward.streams`): the same seed
 bits whatever the chunking.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -110,18 +111,7 @@ class PoissonCounting:
         >>> PoissonCounting().information(np.array([4.0]), np.array([[2.0]]))
         array([[1.]])
         """
-        mean, jacobian = np.asarray(mean), np.asarray(jacobian)
-        if mean.ndim != 1 or jacobian.ndim != 2 or len(jacobian) != len(mean):
-            raise BadInputError(
-                f"mean of shape {mean.shape} and jacobian of shape {jacobian.shape} do not belong "
-                "together; expected (data,) and (data, parameters)"
-            )
-        information = np.zeros((jacobian.shape[1],) * 2)
-        for start in range(0, len(mean), ROWS_AT_ONCE):
-            rows = slice(start, start + ROWS_AT_ONCE)
-            scaled = _standardised(mean[rows].astype(float), jacobian[rows].astype(float), start)
-            information += scaled.T @ scaled
-        return information
+        return pixelwise_information(mean, jacobian, np.sqrt)
 
 
 def thin(measurement: xr.Dataset, *, fraction: float, seed: int) -> xr.Dataset:
@@ -276,7 +266,45 @@ def _keep_marked(
     return pixel, taken
 
 
-def _standardised(mean: Array, jacobian: Array, start: int) -> Array:
+def pixelwise_information(
+    mean: Array, jacobian: Array, deviation: Callable[[Array], Array]
+) -> npt.NDArray[np.float64]:
+    """Add up the Fisher information of independent pixels, block by block.
+
+    Parameters
+    ----------
+    mean : array, (data,)
+        Expected counts.
+    jacobian : array, (data, parameters)
+        Derivative of the mean.
+    deviation : callable
+        From the means of some pixels to ``1/sqrt(J)``, J the information of one pixel about its
+        own mean: 0 where that is infinite, infinite where there is none.
+
+    Raises
+    ------
+    BadInputError
+        As `PoissonCounting.information`.
+    """
+    mean, jacobian = np.asarray(mean), np.asarray(jacobian)
+    if mean.ndim != 1 or jacobian.ndim != 2 or len(jacobian) != len(mean):
+        raise BadInputError(
+            f"mean of shape {mean.shape} and jacobian of shape {jacobian.shape} do not belong "
+            "together; expected (data,) and (data, parameters)"
+        )
+    information = np.zeros((jacobian.shape[1],) * 2)
+    for start in range(0, len(mean), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        scaled = _standardised(
+            mean[rows].astype(float), jacobian[rows].astype(float), start, deviation
+        )
+        information += scaled.T @ scaled
+    return information
+
+
+def _standardised(
+    mean: Array, jacobian: Array, start: int, deviation: Callable[[Array], Array]
+) -> Array:
     """Jacobian in units of each pixel's standard deviation."""
     bad = ~np.isfinite(mean) | (mean < 0) | ~np.isfinite(jacobian).all(axis=1)
     if bad.any():
@@ -285,12 +313,13 @@ def _standardised(mean: Array, jacobian: Array, start: int) -> Array:
             f"data point {start + index} has mean {mean[index]} and derivatives {jacobian[index]}; "
             "expected finite numbers and a mean of 0 or more"
         )
-    dark = mean == 0
-    boundary = dark & jacobian.any(axis=1)
+    own = deviation(mean)
+    endless = own == 0
+    boundary = endless & jacobian.any(axis=1)
     if boundary.any():
         raise BadInputError(
             f"{boundary.sum()} data points, the first at {start + int(boundary.argmax())}, have "
             "mean 0 but a derivative, so infinite Fisher information; leave them out or add the "
             "detector's background to the mean"
         )
-    return np.asarray(jacobian / np.sqrt(np.where(dark, 1, mean))[:, None])
+    return np.asarray(jacobian / np.where(endless, 1, own)[:, None])
