@@ -43,6 +43,7 @@ from echolith.validation.metrics import (
 from echolith.validation.residuals import column_residuals
 from echolith.validation.scenario import Scenario
 from echolith.validation.scenarios.li_rich_specimen import SpecimenSettings, build_specimen
+from echolith.validation.scenarios.stem_settings import meant_acquisition, probe_width
 
 SUMMARY = "Li-rich layered oxide along [010]: 4D-STEM, ptychographic phase, eight named distances"
 QUANTITIES = ("m_m", "o_o_mli", "m_m_olio", "o_o_li", "m_m_li", "o_o_2m", "o_o_2li", "o_o_m")
@@ -70,13 +71,7 @@ class LiRichOxideSettings(SpecimenSettings):
     @property
     def acquisition(self) -> StemAcquisition:
         """The measurement these settings describe."""
-        return StemAcquisition(
-            beam=self.beam,
-            scan=self.scan,
-            detector=self.detector,
-            haadf=self.haadf,
-            dose=self.dose,
-        )
+        return meant_acquisition(self)
 
 
 def li_rich_oxide(settings: LiRichOxideSettings) -> Scenario:
@@ -95,10 +90,7 @@ def li_rich_oxide(settings: LiRichOxideSettings) -> Scenario:
     BadInputError
         If the settings do not fit together, e.g. a detector that cuts the disc.
     """
-    try:
-        acquisition = settings.acquisition
-    except ValueError as error:
-        raise BadInputError(_first_line(error)) from error
+    acquisition = settings.acquisition
     return Scenario(
         name="li-rich-oxide",
         settings=settings,
@@ -144,17 +136,9 @@ def information(settings: LiRichOxideSettings, specimen: Atoms) -> Information:
     )
 
 
-def _first_line(error: ValueError) -> str:
-    from pydantic import ValidationError
-
-    if isinstance(error, ValidationError):
-        return "; ".join(d["msg"].removeprefix("Value error, ") for d in error.errors())
-    return str(error)
-
-
 def _field(settings: LiRichOxideSettings) -> tuple[float, float]:
     """Height and width of specimen needed: the scanned field, however rotated, and a probe."""
-    box = settings.beam.wavelength / (min(settings.detector.pixel_size) * 1e-3)
+    box = probe_width(settings)
     side = float(np.hypot(*settings.scan.extent)) if settings.scan.rotation else 0.0
     drift = np.ptp(settings.distortion.displacements(settings.scan), axis=(0, 1))[::-1]
     height, width = (

@@ -15,7 +15,6 @@ from ase import Atoms
 from pydantic import Field, model_validator
 from scipy import linalg
 
-from echolith.errors import BadInputError
 from echolith.exposures import join_exposures
 from echolith.forward.acquisition import (
     Aberrations,
@@ -37,11 +36,13 @@ from echolith.structures.li_rich_states import ChargeState
 from echolith.structures.projected_cell import LONG_NAMES, named_distances
 from echolith.structures.redox_models import CHARGED_MODELS, Reading, RedoxModel, model_changes
 from echolith.units import Angstrom, Degree, ElectronsPerSquareAngstrom
+from echolith.validation.gauge import nothing_free
 from echolith.validation.information import Information
 from echolith.validation.metrics import NamedMetric, absolute_error
 from echolith.validation.scenario import Scenario
 from echolith.validation.scenarios.li_rich_oxide import LiRichOxideSettings, information
 from echolith.validation.scenarios.li_rich_specimen import Layer, SpecimenSettings, build_specimen
+from echolith.validation.scenarios.stem_settings import meant_acquisition, probe_width
 
 SUMMARY = "Li-rich layered oxide before and after charging: changes of distances, redox model"
 QUANTITIES = tuple(f"change_{name}" for name in LONG_NAMES)
@@ -103,13 +104,7 @@ class LiRichRedoxSettings(Settings):
     @property
     def acquisition(self) -> StemAcquisition:
         """The 4D-STEM measurement of every exposure, as meant."""
-        return StemAcquisition(
-            beam=self.beam,
-            scan=self.scan,
-            detector=self.detector,
-            haadf=self.haadf,
-            dose=self.dose,
-        )
+        return meant_acquisition(self)
 
     def specimen(self, state: ChargeState) -> SpecimenSettings:
         """Return what the particle is in a state."""
@@ -160,10 +155,7 @@ def li_rich_redox(settings: LiRichRedoxSettings) -> Scenario:
     BadInputError
         If the settings do not fit together, e.g. a detector that cuts the disc.
     """
-    try:
-        acquisition = settings.acquisition
-    except ValueError as error:
-        raise BadInputError(str(error)) from error
+    acquisition = settings.acquisition
     return Scenario(
         name="li-rich-redox",
         settings=settings,
@@ -172,7 +164,7 @@ def li_rich_redox(settings: LiRichRedoxSettings) -> Scenario:
         forward=partial(_forward, settings, acquisition),
         noise=PoissonCounting(),
         solver=partial(recover_redox, models=MODELS, options=settings.solver),
-        gauge=_unchanged,
+        gauge=nothing_free,
         metrics=(*(absolute_error(name) for name in QUANTITIES), model_right(), model_wrong()),
         quantities=QUANTITIES,
         notes=(
@@ -229,13 +221,9 @@ def _true(truth: xr.Dataset) -> str:
     return str(truth.attrs["model"])
 
 
-def _unchanged(estimate: xr.Dataset, _truth: xr.Dataset) -> xr.Dataset:
-    return estimate
-
-
 def _field(settings: LiRichRedoxSettings) -> tuple[float, float]:
     """Height and width that hold the scans, the frames, what drift adds, and a probe."""
-    box = settings.beam.wavelength / (min(settings.detector.pixel_size) * 1e-3)
+    box = probe_width(settings)
     scans = [
         np.array(settings.scan.extent)
         + np.ptp(settings.distortion(n).displacements(settings.scan), axis=(0, 1))[::-1]

@@ -12,7 +12,6 @@ import xarray as xr
 from ase import Atoms
 from pydantic import Field
 
-from echolith.errors import BadInputError
 from echolith.forward.acquisition import (
     AnnularDetector,
     Beam,
@@ -29,9 +28,11 @@ from echolith.structures.li_rich_oxide import Occupation
 from echolith.structures.li_rich_states import ChargeState, Region, state_parameters
 from echolith.structures.surface_layers import SurfacePhase, surface_specimen, true_surface
 from echolith.units import Angstrom, Degree, ElectronsPerSquareAngstrom
+from echolith.validation.gauge import nothing_free
 from echolith.validation.matching import match_columns
 from echolith.validation.metrics import NamedMetric, absolute_error
 from echolith.validation.scenario import Scenario
+from echolith.validation.scenarios.stem_settings import meant_acquisition
 from echolith.validation.statistics import Residuals
 
 SUMMARY = "Li-rich layered oxide, reconstructed surface: phase, depth, tetrahedral occupancy"
@@ -65,13 +66,7 @@ class LiRichSurfaceSettings(Settings):
     @property
     def acquisition(self) -> StemAcquisition:
         """The measurement these settings describe."""
-        return StemAcquisition(
-            beam=self.beam,
-            scan=self.scan,
-            detector=self.detector,
-            haadf=self.haadf,
-            dose=self.dose,
-        )
+        return meant_acquisition(self)
 
 
 def li_rich_surface(settings: LiRichSurfaceSettings) -> Scenario:
@@ -82,10 +77,7 @@ def li_rich_surface(settings: LiRichSurfaceSettings) -> Scenario:
     BadInputError
         If the settings do not fit together, e.g. a detector that cuts the disc.
     """
-    try:
-        acquisition = settings.acquisition
-    except ValueError as error:
-        raise BadInputError(str(error)) from error
+    acquisition = settings.acquisition
     return Scenario(
         name="li-rich-surface",
         settings=settings,
@@ -94,7 +86,7 @@ def li_rich_surface(settings: LiRichSurfaceSettings) -> Scenario:
         forward=partial(stem_mean, acquisition=acquisition, simulation=settings.simulation),
         noise=PoissonCounting(),
         solver=partial(recover_surface, options=settings.solver),
-        gauge=_unchanged,
+        gauge=nothing_free,
         metrics=(
             phase_right(),
             phase_wrong(),
@@ -149,10 +141,6 @@ def composition_residuals(estimate: xr.Dataset, truth: xr.Dataset) -> dict[str, 
             unit="1",
         )
     return {name: one for name, one in found.items() if len(one.error)}
-
-
-def _unchanged(estimate: xr.Dataset, _truth: xr.Dataset) -> xr.Dataset:
-    return estimate
 
 
 def _box(settings: LiRichSurfaceSettings) -> float:
