@@ -32,7 +32,7 @@ from echolith.validation.gauge import nothing_free
 from echolith.validation.matching import match_columns
 from echolith.validation.metrics import NamedMetric, absolute_error
 from echolith.validation.scenario import Scenario
-from echolith.validation.scenarios.stem_settings import meant_acquisition
+from echolith.validation.scenarios.stem_settings import meant_acquisition, probe_width
 from echolith.validation.statistics import Residuals
 
 SUMMARY = "Li-rich layered oxide, reconstructed surface: phase, depth, tetrahedral occupancy"
@@ -143,12 +143,8 @@ def composition_residuals(estimate: xr.Dataset, truth: xr.Dataset) -> dict[str, 
     return {name: one for name, one in found.items() if len(one.error)}
 
 
-def _box(settings: LiRichSurfaceSettings) -> float:
-    return settings.beam.wavelength / (min(settings.detector.pixel_size) * 1e-3)
-
-
 def _build(settings: LiRichSurfaceSettings, seed: int) -> Atoms:
-    box = _box(settings)
+    box = probe_width(settings)
     height, width = (length + box for length in settings.scan.extent)
     angle = np.deg2rad(settings.direction)
     normal = np.abs([np.cos(angle), np.sin(angle)])
