@@ -84,7 +84,9 @@ def images(content: "ReportContent") -> "Figure | None":
     with style():
         height = _height(next(iter(_each(content, kinds[0]).values())), 4.9)
         figure = new_figure(4.9 * len(kinds), height * rows)
-        grid = figure.subplots(rows, len(kinds), squeeze=False)
+        # Rows laid out each by itself: together they would grow over each other's labels.
+        parts = figure.subfigures(rows, 1, squeeze=False)[:, 0]
+        grid = np.stack([part.subplots(1, len(kinds), squeeze=False)[0] for part in parts])
         for column, name in zip(grid.T, kinds, strict=True):
             for axes, (what, image) in zip(column, _each(content, name).items(), strict=False):
                 _draw_image(axes, image, name, title=f"{_TITLES[name]}{what}")
