@@ -16,7 +16,15 @@ from typing import Annotated, Any, Self
 
 import numpy as np
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from echolith.errors import BadInputError, BadInputWarning
 from echolith.forward.optics import wavelength
@@ -114,25 +122,29 @@ class Beam(Settings):
         return wavelength(self.energy)
 
 
+def _one_step_for_both(value: Any) -> Any:
+    return (value, value) if isinstance(value, int | float) else value
+
+
+def _plausible_step(value: tuple[float, float]) -> tuple[float, float]:
+    for step in value:
+        if not 1e-3 <= step <= 100:
+            raise ValueError(f"step = {step:g} Å; expected 0.001 to 100 Å; give it in Å")
+    return value
+
+
+ScanStep = Annotated[
+    tuple[Angstrom, Angstrom], BeforeValidator(_one_step_for_both), AfterValidator(_plausible_step)
+]
+"""Along y and x; one number is that of both."""
+
+
 class Scan(Settings):
     """The raster of probe positions. Pairs are (y, x)."""
 
     shape: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = (80, 80)
-    step: tuple[Angstrom, Angstrom] = (0.2, 0.2)
+    step: ScanStep = (0.2, 0.2)
     rotation: Degree = 0.0
-
-    @field_validator("step", mode="before")
-    @classmethod
-    def _one_step_for_both(cls, value: Any) -> Any:
-        return (value, value) if isinstance(value, int | float) else value
-
-    @field_validator("step")
-    @classmethod
-    def _plausible_step(cls, value: tuple[float, float]) -> tuple[float, float]:
-        for step in value:
-            if not 1e-3 <= step <= 100:
-                raise ValueError(f"step = {step:g} Å; expected 0.001 to 100 Å; give it in Å")
-        return value
 
     @property
     def extent(self) -> tuple[float, float]:

@@ -6,7 +6,7 @@ displaced position of every frame from there (`echolith.forward.position_interpo
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,10 @@ import xarray as xr
 from pydantic import Field, field_validator
 
 from echolith.errors import BadInputError
-from echolith.forward.acquisition import AnnularDetector, Scan, Settings
+from echolith.forward.acquisition import AnnularDetector, Scan, ScanStep, Settings
 from echolith.forward.displacement_field import Distortion
 from echolith.forward.scan_distortion import ScanDistortion
-from echolith.units import Angstrom, Degree, ElectronsPerSquareAngstrom, Second
+from echolith.units import Degree, ElectronsPerSquareAngstrom, Second
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -27,7 +27,7 @@ class FastFrames(Settings):
 
     frames: Annotated[int, Field(ge=1, le=4096)] = 8
     shape: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = (512, 512)
-    step: tuple[Angstrom, Angstrom] = (0.1, 0.1)
+    step: ScanStep = (0.1, 0.1)
     rotation: Degree = 0.0
     dwell: Annotated[Second, Field(gt=0)] = 2e-6
     flyback: Annotated[Second, Field(ge=0)] = 1e-4
@@ -37,16 +37,6 @@ class FastFrames(Settings):
     dose: Annotated[ElectronsPerSquareAngstrom, Field(gt=0)] = 2e3
     """Of one frame."""
     detector: AnnularDetector = AnnularDetector()
-
-    @field_validator("step", mode="before")
-    @classmethod
-    def _one_step_for_both(cls, value: Any) -> Any:
-        return (value, value) if isinstance(value, int | float) else value
-
-    @field_validator("step")
-    @classmethod
-    def _plausible_step(cls, value: tuple[float, float]) -> tuple[float, float]:
-        return Scan(step=value).step
 
     @field_validator("dwell")
     @classmethod

@@ -11,8 +11,8 @@ from echolith.inverse.overlap_kernels import compiled, interval
 
 @compiled
 def add_power(
-    spectra: Any, kx: Any, ky: Any, rows: Any, qy: Any, counts: Any, offsets: Any, step: float,
-    square: float, sums: Any,
+    spectra: Any, kx: Any, ky: Any, rows: Any, qy: Any, starts: Any, counts: Any, offsets: Any,
+    step: float, square: float, sums: Any,
 ) -> None:  # fmt: skip
     """Add one block of pixels to the power in the overlaps.
 
@@ -22,7 +22,7 @@ def add_power(
         sum_R I(K, R) exp(-2 pi i Q R).
     kx, ky : array, (pixels,)
         A point of each pixel inside the aperture, scan frame, 1/Å.
-    rows, qy, counts, offsets, step, square
+    rows, qy, starts, counts, offsets, step, square
         As for `echolith.inverse.overlap_kernels.project_overlaps`.
     sums : array of float64, (2, Q)
         Added to: pixels in an overlap, and sum |S|² in units of its noise.
@@ -32,8 +32,8 @@ def add_power(
         if noise <= 0:
             continue
         for r in range(rows.size):
-            a, b = interval(kx[p], ky[p] - qy[r], square, step, counts[r])
-            c, d = interval(-kx[p], ky[p] + qy[r], square, step, counts[r])
+            a, b = interval(kx[p] - starts[r], ky[p] - qy[r], square, step, counts[r])
+            c, d = interval(-kx[p] - starts[r], ky[p] + qy[r], square, step, counts[r])
             line = spectra[p, rows[r]]
             # Intervals that overlap are one: no pixel counts twice.
             if b > a and d > c and c < b and a < d:

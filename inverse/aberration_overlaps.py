@@ -21,6 +21,7 @@ from echolith.forward.acquisition import StemAcquisition, rotate
 from echolith.forward.optics import ROUNDING, aperture_radius
 from echolith.inverse.aberration_kernels import add_power
 from echolith.inverse.overlap_geometry import Disc, HalfPlane, bright_field_disc, half_plane
+from echolith.inverse.scan_raster import raster_of
 from echolith.inverse.scan_transform import (
     Block,
     Streaming,
@@ -145,8 +146,9 @@ def strongest_spectra(
         For missing metadata, wrong shapes, NaN or negative counts, or empty frames.
     """
     counts, acquisition = checked_counts(measurement)
-    disc = bright_field_disc(acquisition)
-    plane = half_plane(acquisition.scan, 2 * aperture_radius(acquisition.beam))
+    radius = aperture_radius(acquisition.beam)
+    plane = half_plane(acquisition.scan, 2 * radius, raster=raster_of(measurement))
+    disc = bright_field_disc(acquisition, rotation=plane.rotation)
     ranked, floor = _ranked(counts, disc, plane, acquisition, significance, streaming)
     waves = _separate(ranked, plane, frequencies)
     plain = ranked[:frequencies]
@@ -189,7 +191,8 @@ def _ranked(
     def project(spectra: Block, pixels: slice, sums: Sums) -> None:
         add_power(
             spectra.view(np.complex64), some.kx[pixels, 0], some.ky[pixels, 0],
-            plane.rows, plane.qy, plane.counts, plane.offsets, plane.step, square, sums,
+            plane.rows, plane.qy, plane.starts, plane.counts, plane.offsets, plane.step, square,
+            sums,
         )  # fmt: skip
 
     result = project_spectra(counts, some, plane, project, channels=2, streaming=streaming)
@@ -284,17 +287,17 @@ def _spectra(
 
 def overlaps_of(spectra: Spectra, window: Window) -> Overlaps:
     """Return the overlaps of the strongest spatial frequencies under a window."""
-    acquisition, disc = spectra.acquisition, spectra.disc
-    scan, radius = acquisition.scan, acquisition.beam.semiangle * 1e-3 / acquisition.beam.wavelength
+    acquisition, disc, plane = spectra.acquisition, spectra.disc, spectra.plane
+    radius = acquisition.beam.semiangle * 1e-3 / acquisition.beam.wavelength
     if window is Window.HANN:
         signal, steps = _under_hann(spectra)
     else:
         signal = spectra.values[:, spectra.plain].astype(np.complex128)
         steps = np.stack([spectra.column, spectra.row], axis=-1)[spectra.plain].astype(float)
-    half = spectra.plane.shape[0] / 2
-    steps[:, 1] = (steps[:, 1] + half) % spectra.plane.shape[0] - half
-    q = rotate(steps / (scan.extent[1], scan.extent[0]), scan.rotation) / radius
-    points = rotate(np.stack([disc.kx, disc.ky], axis=-1), scan.rotation) / radius
+    half = plane.shape[0] / 2
+    steps[:, 1] = (steps[:, 1] + half) % plane.shape[0] - half
+    q = rotate(plane.between(steps), plane.rotation) / radius
+    points = rotate(np.stack([disc.kx, disc.ky], axis=-1), plane.rotation) / radius
     x, y = (np.ascontiguousarray(points[..., i]) for i in range(2))
     chosen = []
     for at, values in zip(q, signal.T, strict=True):

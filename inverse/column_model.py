@@ -93,8 +93,8 @@ class ColumnSum:
         """Return the profile on the support, 1/Å: see the module's equation; real for parity 0."""
         terms = self._terms(parity)
         exponent = np.tensordot(self.shape_terms[species, : len(terms)], terms, axes=1)
-        area = self.whitening.size * self.whitening.step[0] * self.whitening.step[1]
-        return np.asarray(self.form[species] * np.exp(exponent) / area, dtype=complex)
+        profile = self.form[species] * np.exp(exponent) / self.whitening.area
+        return np.asarray(profile, dtype=complex)
 
     def _terms(self, parity: int) -> ComplexArray:
         """Return what the shape terms multiply, (terms, rows, columns)."""

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from echolith.distance_names import LONG_NAMES
 from echolith.errors import BadInputError
-from echolith.inverse.distances import LONG_NAMES
 
 Array = npt.NDArray[np.float64]
 

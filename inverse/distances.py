@@ -14,6 +14,7 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.spatial import cKDTree
 
+from echolith.distance_names import LONG_NAMES
 from echolith.errors import BadInputError, BadInputWarning
 from echolith.inverse.projected_lattice import (
     TOLERANCE,
@@ -24,18 +25,6 @@ from echolith.inverse.projected_lattice import (
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
-
-LONG_NAMES = {
-    "m_m": "M-M",
-    "o_o_mli": "O-O(MLi)",
-    "m_m_olio": "M-M(OLiO)",
-    "o_o_li": "O-O(Li)",
-    "m_m_li": "M-M(Li)",
-    "o_o_2m": "O-O(2M)",
-    "o_o_2li": "O-O(2Li)",
-    "o_o_m": "O-O(M)",
-}
-"""Variable names and printed names, in the order in which they are printed."""
 
 _ENDS = {
     "m_m": [("M", "M")],

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.spatial import cKDTree
 
+from echolith.distance_names import LONG_NAMES
 from echolith.errors import BadInputError
-from echolith.inverse.distances import LONG_NAMES
 from echolith.inverse.haadf_columns import BrightColumns, fit_bright_columns
 from echolith.inverse.projected_lattice import TOLERANCE, metal_lattice
 from echolith.inverse.registration import RegistrationOptions, register_frames

@@ -13,8 +13,9 @@ import xarray as xr
 from scipy.interpolate import BSpline, make_smoothing_spline
 from scipy.ndimage import map_coordinates
 
+from echolith.distance_names import LONG_NAMES
 from echolith.errors import BadInputError
-from echolith.inverse.distances import LONG_NAMES, Mode, measure_distances
+from echolith.inverse.distances import Mode, measure_distances
 from echolith.inverse.whitening import scan_step
 
 Array = npt.NDArray[np.float64]

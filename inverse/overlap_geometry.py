@@ -1,7 +1,8 @@
 """Where a 4D-STEM set samples the double overlaps: pixels K, spatial frequencies Q, chi.
 
 Everything is in the scan frame, where Q is: the detector's sample points are turned by minus the
-scan's rotation and any transpose is undone.
+scan's rotation and any transpose is undone. Of a scan whose raster is another than meant it is the
+raster's own frame (`echolith.inverse.scan_raster`).
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from echolith.forward.acquisition import Aberrations, Scan, StemAcquisition, rotate
 from echolith.forward.diffraction_box import sample_angles
 from echolith.forward.optics import aperture_radius
+from echolith.inverse.scan_raster import ScanRaster, raster_frame
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -41,8 +43,16 @@ class Disc:
         return int(self.samples.sum())
 
 
-def bright_field_disc(acquisition: StemAcquisition) -> Disc:
-    """Find the bright-field pixels and where they sample the diffraction plane."""
+def bright_field_disc(acquisition: StemAcquisition, *, rotation: float | None = None) -> Disc:
+    """Find the bright-field pixels and where they sample the diffraction plane.
+
+    Parameters
+    ----------
+    acquisition : StemAcquisition
+    rotation : float, optional
+        Degrees from the frame of the result to the specimen's; that of the scan by default.
+    """
+    turn = acquisition.scan.rotation if rotation is None else rotation
     detector = acquisition.detector
     (ny, nx), (sy, sx) = detector.shape, detector.subpixels
     to_frequency = 1e-3 / acquisition.beam.wavelength
@@ -59,7 +69,7 @@ def bright_field_disc(acquisition: StemAcquisition) -> Disc:
     first = np.argsort(~inside[pixels], axis=1, kind="stable")
     kept = np.take_along_axis(inside[pixels], first, axis=1)
     points = np.take_along_axis(specimen[pixels], first[..., None], axis=1)
-    points = rotate(points, -acquisition.scan.rotation) * kept[..., None]
+    points = rotate(points, -turn) * kept[..., None]
     return Disc(
         pixels=pixels,
         grid=grid.ravel()[pixels],
@@ -71,19 +81,26 @@ def bright_field_disc(acquisition: StemAcquisition) -> Disc:
 
 @dataclass(frozen=True, kw_only=True)
 class HalfPlane:
-    """Spatial frequencies with qx >= 0 inside a radius, row by row; Nyquist's left out.
+    """Half the spatial frequencies inside a radius, row by row; Nyquist's left out.
 
-    Row i holds Q = (j step, qy[i]) for j = 0 .. counts[i] - 1 and lies at ``offsets[i]`` of flat
-    arrays of length ``size``.
+    Row i holds Q = (starts[i] + j step, qy[i]) for j = 0 .. counts[i] - 1 and lies at
+    ``offsets[i]`` of flat arrays of length ``size``. ``starts`` is zero on a rectangular raster.
     """
 
     shape: tuple[int, int]
     rows: IntArray
     """Index in `numpy.fft.fftfreq` order."""
     qy: FloatArray
+    starts: FloatArray
     counts: IntArray
     offsets: IntArray
     step: float
+    extent: tuple[float, float]
+    """Height and width of the raster across its lines and columns, Å."""
+    slope: float
+    """``starts`` for each row is minus its index times this, 1/Å."""
+    rotation: float
+    """Degrees from the frame of Q to the specimen's."""
 
     @property
     def size(self) -> int:
@@ -106,8 +123,15 @@ class HalfPlane:
         return np.repeat(self.rows, self.counts)
 
     def vectors(self) -> tuple[FloatArray, FloatArray]:
-        """Return qx and qy of every flat element, 1/Å, scan frame."""
-        return np.asarray(self.column * self.step, float), np.repeat(self.qy, self.counts)
+        """Return qx and qy of every flat element, 1/Å."""
+        starts = np.repeat(self.starts, self.counts)
+        return np.asarray(self.column * self.step + starts), np.repeat(self.qy, self.counts)
+
+    def between(self, steps: FloatArray) -> FloatArray:
+        """Return Q, (..., 2) xy in 1/Å, of places (..., 2) xy in steps, whole or not."""
+        q = steps / (self.extent[1], self.extent[0])
+        q[..., 0] -= steps[..., 1] * self.slope
+        return np.asarray(q)
 
     def half(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Put flat values on the plane of `scipy.fft.rfft2`, zero elsewhere."""
@@ -123,21 +147,35 @@ class HalfPlane:
         return plane
 
 
-def half_plane(scan: Scan, radius: float) -> HalfPlane:
-    """List the scan's spatial frequencies below a radius in 1/Å.
+def half_plane(scan: Scan, radius: float, *, raster: ScanRaster | None = None) -> HalfPlane:
+    """List the scan's spatial frequencies below a radius in 1/Å, or few more on a sheared raster.
 
     At the Nyquist frequency of an even number of positions Q and -Q cannot be told apart; it is
     left out.
     """
-    (ny, nx), (step_y, step_x) = scan.shape, scan.step
+    frame = raster_frame(scan, raster)
+    (ny, nx), (step_y, step_x) = scan.shape, frame.step
     index = np.fft.fftfreq(ny, 1 / ny)
     rows = np.flatnonzero((2 * np.abs(index) < ny) & (np.abs(index) < radius * ny * step_y))
     step = 1 / (nx * step_x)
     qy = np.asarray(index[rows] / (ny * step_y), dtype=np.float64)
-    reach = np.ceil(np.sqrt(radius**2 - qy**2) / step).astype(np.int64)
-    counts = np.minimum(reach, (nx + 1) // 2)
+    slope = frame.shear / (ny * step_y)
+    starts = np.asarray(-index[rows] * slope, dtype=np.float64)
+    reach = np.ceil((np.sqrt(radius**2 - qy**2) - starts) / step).astype(np.int64)
+    counts = np.clip(reach, 0, (nx + 1) // 2)
     offsets = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    return HalfPlane(shape=scan.shape, rows=rows, qy=qy, counts=counts, offsets=offsets, step=step)
+    return HalfPlane(
+        shape=scan.shape,
+        rows=rows,
+        qy=qy,
+        starts=starts,
+        counts=counts,
+        offsets=offsets,
+        step=step,
+        extent=(ny * step_y, nx * step_x),
+        slope=slope,
+        rotation=frame.rotation,
+    )
 
 
 def aberration_turns(

@@ -31,7 +31,7 @@ def interval(centre: float, height: float, square: float, step: float, count: in
     if rest < 0:
         return 0, 0
     half = math.sqrt(rest)
-    low = max(0, math.ceil((centre - half) / step))
+    low = min(count, max(0, math.ceil((centre - half) / step)))
     high = min(count, math.floor((centre + half) / step) + 1)
     return low, max(low, high)
 
@@ -75,8 +75,8 @@ def _cosine_and_sine(turns: float) -> Any:
 
 @compiled
 def overlap_row(
-    kx: Any, ky: Any, qy: float, step: float, count: int, square: float, polynomial: Any,
-    spans: Any, line: Any, real: Any, imaginary: Any,
+    kx: Any, ky: Any, qy: float, start: float, step: float, count: int, square: float,
+    polynomial: Any, spans: Any, line: Any, real: Any, imaginary: Any,
 ) -> Any:  # fmt: skip
     """Write Gamma(K, Q) of one detector pixel along one row of Q, summed over its samples.
 
@@ -86,8 +86,8 @@ def overlap_row(
     ----------
     kx, ky : array, (samples,)
         Samples of the pixel inside the aperture, scan frame, 1/Å.
-    qy, step, count
-        The row: Q = (j step, qy) for j = 0 .. count - 1.
+    qy, start, step, count
+        The row: Q = (start + j step, qy) for j = 0 .. count - 1.
     square : float
         Square of the aperture's radius, 1/Å².
     polynomial : array, (7, 7), or (0, 0) without aberrations
@@ -104,8 +104,8 @@ def overlap_row(
     """
     low, high = count, 0
     for s in range(kx.size):
-        a, b = interval(kx[s], ky[s] - qy, square, step, count)
-        c, d = interval(-kx[s], ky[s] + qy, square, step, count)
+        a, b = interval(kx[s] - start, ky[s] - qy, square, step, count)
+        c, d = interval(-kx[s] - start, ky[s] + qy, square, step, count)
         spans[s, 0], spans[s, 1], spans[s, 2], spans[s, 3] = a, b, c, d
         if b > a:
             low, high = min(low, a), max(high, b)
@@ -127,12 +127,12 @@ def overlap_row(
         here = _turns(line, kx[s])
         _turns_along_x(polynomial, ky[s] - qy, line)
         for j in range(a, b):
-            cosine, sine = _cosine_and_sine(here - _turns(line, kx[s] - j * step))
+            cosine, sine = _cosine_and_sine(here - _turns(line, kx[s] - start - j * step))
             real[j] += cosine
             imaginary[j] += sine
         _turns_along_x(polynomial, ky[s] + qy, line)
         for j in range(c, d):
-            cosine, sine = _cosine_and_sine(_turns(line, kx[s] + j * step) - here)
+            cosine, sine = _cosine_and_sine(_turns(line, kx[s] + start + j * step) - here)
             real[j] -= cosine
             imaginary[j] -= sine
     return low, high
@@ -140,8 +140,8 @@ def overlap_row(
 
 @compiled
 def project_overlaps(
-    spectra: Any, kx: Any, ky: Any, samples: Any, rows: Any, qy: Any, counts: Any, offsets: Any,
-    step: float, square: float, polynomial: Any, sums: Any,
+    spectra: Any, kx: Any, ky: Any, samples: Any, rows: Any, qy: Any, starts: Any, counts: Any,
+    offsets: Any, step: float, square: float, polynomial: Any, sums: Any,
 ) -> None:  # fmt: skip
     """Add one block of pixels to the sums of SSB.
 
@@ -151,8 +151,9 @@ def project_overlaps(
         Real and imaginary parts in turn of sum_R I(K, R) exp(-2 pi i Q R).
     kx, ky : array, (pixels, most samples)
         Samples inside the aperture, the first ``samples[p]`` of each row, scan frame, 1/Å.
-    rows, qy, counts, offsets : array, (rows,)
-        Half plane of Q: index of the row in ``spectra``, its qy, number of columns, place in sums.
+    rows, qy, starts, counts, offsets : array, (rows,)
+        Half plane of Q: index of the row in ``spectra``, its qy and first qx, number of columns,
+        place in sums.
     step, square, polynomial
         As for `overlap_row`.
     sums : array of float64, (4, Q)
@@ -168,8 +169,8 @@ def project_overlaps(
         for p in range(spectra.shape[0]):
             n = samples[p]
             low, high = overlap_row(
-                kx[p, :n], ky[p, :n], qy[r], step, counts[r], square, polynomial,
-                spans, line, real, imaginary,
+                kx[p, :n], ky[p, :n], qy[r], starts[r], step, counts[r], square,
+                polynomial, spans, line, real, imaginary,
             )  # fmt: skip
             g = spectra[p, rows[r]]
             electrons = spectra[p, 0, 0]
@@ -230,8 +231,8 @@ def project_weights(
 
 @compiled
 def overlap_transfer(
-    weights: Any, kx: Any, ky: Any, samples: Any, qy: Any, counts: Any, offsets: Any,
-    step: float, square: float, polynomial: Any, sums: Any,
+    weights: Any, kx: Any, ky: Any, samples: Any, qy: Any, starts: Any, counts: Any,
+    offsets: Any, step: float, square: float, polynomial: Any, sums: Any,
 ) -> None:  # fmt: skip
     """Add sum_K w(Q, K) Gamma(K, Q) of a block of pixels to sums (2, Q): real, imaginary part."""
     widest = counts.max()
@@ -243,8 +244,8 @@ def overlap_transfer(
         for p in range(weights.shape[0]):
             n = samples[p]
             low, high = overlap_row(
-                kx[p, :n], ky[p, :n], qy[r], step, counts[r], square, polynomial,
-                spans, line, real, imaginary,
+                kx[p, :n], ky[p, :n], qy[r], starts[r], step, counts[r], square,
+                polynomial, spans, line, real, imaginary,
             )  # fmt: skip
             for j in range(low, high):
                 sums[0, first + j] += weights[p, 0, first + j] * real[j]

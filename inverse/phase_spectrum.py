@@ -10,6 +10,7 @@ from scipy import fft
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import StemAcquisition
 from echolith.inverse.overlap_geometry import HalfPlane
+from echolith.inverse.scan_raster import ATTRIBUTE, ScanRaster
 
 
 def reconstruction(
@@ -20,6 +21,7 @@ def reconstruction(
     support: npt.NDArray[np.bool_],
     plane: HalfPlane,
     acquisition: StemAcquisition,
+    raster: ScanRaster | None = None,
     attrs: dict[str, Any],
 ) -> xr.Dataset:
     """Build the dataset of a phase reconstruction.
@@ -36,6 +38,8 @@ def reconstruction(
         Where the spectrum is trusted; zero elsewhere.
     plane : HalfPlane
     acquisition : StemAcquisition
+    raster : ScanRaster, optional
+        Recorded, where it is another than the acquisition states.
     attrs : dict
         Attributes to add.
 
@@ -59,6 +63,7 @@ def reconstruction(
         )
     kept = np.where(support, spectrum, 0)
     phase = fft.irfft2(plane.half(kept) * (ny * nx), s=plane.shape)
+    recorded = {} if raster is None else {ATTRIBUTE: raster.model_dump_json()}
     weight = np.where(support, 1 / np.where(support, variance, 1), 0)
     return xr.Dataset(
         {
@@ -72,5 +77,5 @@ def reconstruction(
             "q_y": ("q_y", np.fft.fftfreq(ny, step_y), {"units": "1/Å"}),
             "q_x": ("q_x", np.fft.fftfreq(nx, step_x), {"units": "1/Å"}),
         },
-        attrs={"acquisition": acquisition.model_dump_json(), **attrs},
+        attrs={"acquisition": acquisition.model_dump_json(), **recorded, **attrs},
     )

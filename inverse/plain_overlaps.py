@@ -28,10 +28,12 @@ def is_plain(samples: Any, polynomial: Any) -> bool:
 
 
 @compiled
-def _stretches(kx: float, ky: float, qy: float, step: float, square: float, count: int) -> Any:
+def _stretches(
+    kx: float, ky: float, qy: float, start: float, step: float, square: float, count: int
+) -> Any:
     """Return two stretches where Gamma is not zero: first j, end and sign of each."""
-    a, b = interval(kx, ky - qy, square, step, count)
-    c, d = interval(-kx, ky + qy, square, step, count)
+    a, b = interval(kx - start, ky - qy, square, step, count)
+    c, d = interval(-kx - start, ky + qy, square, step, count)
     low, high = max(a, c), min(b, d)
     if low >= high:
         return a, b, ONE, c, d, -ONE
@@ -58,7 +60,7 @@ def _mark(start: int, stop: int, electrons: float, marks: Any) -> None:
 
 @compiled
 def project_plain_overlaps(
-    spectra: Any, kx: Any, ky: Any, rows: Any, qy: Any, counts: Any, offsets: Any,
+    spectra: Any, kx: Any, ky: Any, rows: Any, qy: Any, starts: Any, counts: Any, offsets: Any,
     step: float, square: float, sums: Any,
 ) -> None:  # fmt: skip
     """Add one block of pixels to the sums of SSB.
@@ -69,7 +71,7 @@ def project_plain_overlaps(
         Real and imaginary parts in turn of sum_R I(K, R) exp(-2 pi i Q R).
     kx, ky : array, (pixels,)
         Sample point of each pixel, inside the aperture, scan frame, 1/Å.
-    rows, qy, counts, offsets, step, square, sums
+    rows, qy, starts, counts, offsets, step, square, sums
         As for `echolith.inverse.overlap_kernels.project_overlaps`.
     """
     line = np.empty(2 * counts.max(), np.float32)
@@ -79,7 +81,9 @@ def project_plain_overlaps(
         marks[:] = 0
         for p in range(spectra.shape[0]):
             g, electrons = spectra[p, rows[r]], spectra[p, 0, 0]
-            a, b, one, c, d, two = _stretches(kx[p], ky[p], qy[r], step, square, counts[r])
+            a, b, one, c, d, two = _stretches(
+                kx[p], ky[p], qy[r], starts[r], step, square, counts[r]
+            )
             _accumulate(g[2 * a : 2 * b], one, line[2 * a : 2 * b])
             _accumulate(g[2 * c : 2 * d], two, line[2 * c : 2 * d])
             _mark(a, b, electrons, marks)
@@ -96,7 +100,7 @@ def project_plain_overlaps(
 
 @compiled
 def plain_transfer(
-    weights: Any, kx: Any, ky: Any, qy: Any, counts: Any, offsets: Any,
+    weights: Any, kx: Any, ky: Any, qy: Any, starts: Any, counts: Any, offsets: Any,
     step: float, square: float, sums: Any,
 ) -> None:  # fmt: skip
     """Add sum_K w(Q, K) Gamma(K, Q) of a block of pixels to sums (Q,).
@@ -104,7 +108,7 @@ def plain_transfer(
     Parameters
     ----------
     weights : array of float32, (pixels, Q), contiguous
-    kx, ky, qy, counts, offsets, step, square
+    kx, ky, qy, starts, counts, offsets, step, square
         As for `project_plain_overlaps`.
     sums : array of float64, (Q,)
         Added to.
@@ -113,7 +117,9 @@ def plain_transfer(
         line = sums[offsets[r] : offsets[r] + counts[r]]
         for p in range(weights.shape[0]):
             w = weights[p][offsets[r] : offsets[r] + counts[r]]
-            a, b, one, c, d, two = _stretches(kx[p], ky[p], qy[r], step, square, counts[r])
+            a, b, one, c, d, two = _stretches(
+                kx[p], ky[p], qy[r], starts[r], step, square, counts[r]
+            )
             _accumulate(w[a:b], one, line[a:b])
             _accumulate(w[c:d], two, line[c:d])
 

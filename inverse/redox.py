@@ -14,13 +14,13 @@ import numpy as np
 import xarray as xr
 from pydantic import Field
 
+from echolith.distance_names import LONG_NAMES
 from echolith.errors import BadInputError
 from echolith.exposures import DIM, take_exposure, take_frames
 from echolith.forward.acquisition import Settings
 from echolith.inverse.aberration_correction import with_fitted_aberrations
 from echolith.inverse.distance_changes import distance_changes
 from echolith.inverse.distance_vectors import length_of
-from echolith.inverse.distances import LONG_NAMES
 from echolith.inverse.drift_calibration import ErrorRule, calibrate_affine, calibrate_scalar
 from echolith.inverse.haadf_reference import haadf_reference
 from echolith.inverse.model_comparison import ComparisonOptions, compare_models, distance_ratio

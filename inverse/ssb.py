@@ -28,6 +28,7 @@ from echolith.inverse.overlap_geometry import (
 from echolith.inverse.overlap_kernels import project_overlaps
 from echolith.inverse.phase_spectrum import reconstruction
 from echolith.inverse.plain_overlaps import is_plain, project_plain_overlaps
+from echolith.inverse.scan_raster import raster_of
 from echolith.inverse.scan_transform import (
     Block,
     Streaming,
@@ -53,7 +54,8 @@ def ssb(
     ----------
     measurement : xarray.Dataset
         ``counts`` (scan_y, scan_x, detector_y, detector_x), numpy or dask, and the attribute
-        ``acquisition``. The field is taken as periodic.
+        ``acquisition``; where the raster is another than meant, ``raster`` too
+        (`echolith.inverse.scan_raster.with_raster`). The field is taken as periodic.
     aberrations : Aberrations, optional
         In place of those of the metadata.
     minimum_overlap : float
@@ -64,7 +66,8 @@ def ssb(
     Returns
     -------
     xarray.Dataset
-        ``phase`` (scan_y, scan_x), rad, zero mean, flat inside the support;
+        ``phase`` (scan_y, scan_x), rad, zero mean, flat inside the support, at the positions of
+        the scan, whose coordinates are those meant;
         ``transfer`` (q_y, q_x): ``sum_K |Gamma|² / sum_K |A|⁴``, the area of the two sidebands in
         units of the disc, zero beyond ``2 alpha / lambda``;
         ``weight`` (q_y, q_x), 1/rad²: inverse of ``<|delta phi(Q)|²>`` for Poisson counts, with
@@ -87,13 +90,14 @@ def ssb(
             f"minimum_overlap = {minimum_overlap:g}; expected a fraction of the disc, 0 to below 1"
         )
     counts, acquisition = checked_counts(measurement)
-    beam, scan = acquisition.beam, acquisition.scan
-    disc, radius = bright_field_disc(acquisition), aperture_radius(acquisition.beam)
-    plane = half_plane(scan, 2 * radius)
+    beam, scan, raster = acquisition.beam, acquisition.scan, raster_of(measurement)
+    radius = aperture_radius(beam)
+    plane = half_plane(scan, 2 * radius, raster=raster)
+    disc = bright_field_disc(acquisition, rotation=plane.rotation)
     polynomial = aberration_turns(
         beam.aberrations if aberrations is None else aberrations,
         wavelength=beam.wavelength,
-        rotation=scan.rotation,
+        rotation=plane.rotation,
     )
 
     plain = is_plain(disc.samples, polynomial)
@@ -102,13 +106,13 @@ def ssb(
         if plain:
             project_plain_overlaps(
                 spectra, disc.kx[pixels, 0], disc.ky[pixels, 0],
-                plane.rows, plane.qy, plane.counts, plane.offsets,
+                plane.rows, plane.qy, plane.starts, plane.counts, plane.offsets,
                 plane.step, radius**2, sums,
             )  # fmt: skip
             return
         project_overlaps(
             spectra, disc.kx[pixels], disc.ky[pixels], disc.samples[pixels],
-            plane.rows, plane.qy, plane.counts, plane.offsets,
+            plane.rows, plane.qy, plane.starts, plane.counts, plane.offsets,
             plane.step, radius**2, polynomial, sums,
         )  # fmt: skip
 
@@ -129,5 +133,6 @@ def ssb(
         support=support,
         plane=plane,
         acquisition=acquisition,
+        raster=raster,
         attrs={"method": "ssb", "minimum_overlap": minimum_overlap},
     )

@@ -41,6 +41,7 @@ from echolith.inverse.overlap_geometry import (
 from echolith.inverse.overlap_kernels import fill_wigner, overlap_transfer, project_weights
 from echolith.inverse.phase_spectrum import reconstruction
 from echolith.inverse.plain_overlaps import fill_both_sidebands, is_plain, plain_transfer
+from echolith.inverse.scan_raster import ScanRaster, raster_of
 from echolith.inverse.scan_transform import (
     PIXELS_PER_TASK,
     Block,
@@ -68,6 +69,7 @@ class WddWeights:
     epsilon: float
     disc: Disc
     plane: HalfPlane
+    raster: ScanRaster | None
     values: Block
     transfer: npt.NDArray[np.complex128]
 
@@ -77,6 +79,7 @@ def wdd_weights(
     epsilon: float = 1e-2,
     *,
     aberrations: Aberrations | None = None,
+    raster: ScanRaster | None = None,
     streaming: Streaming | None = None,
 ) -> WddWeights:
     """Compute WDD's weights for a probe; they need no data.
@@ -89,6 +92,8 @@ def wdd_weights(
         Regularisation in units of the largest |Gamma_A^|², above 0.
     aberrations : Aberrations, optional
         In place of those of the acquisition.
+    raster : ScanRaster, optional
+        In place of that of the acquisition.
     streaming : Streaming, optional
         Threads.
 
@@ -103,14 +108,15 @@ def wdd_weights(
             "function; 1e-2 at 1e4 e/Å², 1e-3 for clean data"
         )
     chosen = acquisition.beam.aberrations if aberrations is None else aberrations
-    disc, radius = bright_field_disc(acquisition), aperture_radius(acquisition.beam)
-    plane = half_plane(acquisition.scan, 2 * radius)
+    radius = aperture_radius(acquisition.beam)
+    plane = half_plane(acquisition.scan, 2 * radius, raster=raster)
+    disc = bright_field_disc(acquisition, rotation=plane.rotation)
     wigner = _Wigner(acquisition, chosen, disc, epsilon)
     values = np.empty((disc.pixels.size, wigner.parts, plane.size), np.float32)
     qx, qy = plane.vectors()
-    q = rotate(np.stack([qx, qy], axis=-1), acquisition.scan.rotation)
+    q = rotate(np.stack([qx, qy], axis=-1), plane.rotation)
     polynomial = aberration_turns(
-        chosen, wavelength=acquisition.beam.wavelength, rotation=acquisition.scan.rotation
+        chosen, wavelength=acquisition.beam.wavelength, rotation=plane.rotation
     )
 
     def fill(batch: slice) -> None:
@@ -123,12 +129,13 @@ def wdd_weights(
         if plain:
             plain_transfer(
                 values[pixels, 0], disc.kx[pixels, 0], disc.ky[pixels, 0],
-                plane.qy, plane.counts, plane.offsets, plane.step, radius**2, sums[0],
+                plane.qy, plane.starts, plane.counts, plane.offsets, plane.step, radius**2, sums[0],
             )  # fmt: skip
             return sums
         overlap_transfer(
             values[pixels], disc.kx[pixels], disc.ky[pixels], disc.samples[pixels],
-            plane.qy, plane.counts, plane.offsets, plane.step, radius**2, polynomial, sums,
+            plane.qy, plane.starts, plane.counts, plane.offsets, plane.step, radius**2,
+            polynomial, sums,
         )  # fmt: skip
         return sums
 
@@ -142,6 +149,7 @@ def wdd_weights(
         epsilon=epsilon,
         disc=disc,
         plane=plane,
+        raster=raster,
         values=values,
         transfer=np.asarray(sums[0] + 1j * sums[1]),
     )
@@ -197,12 +205,15 @@ def wdd(
             "transfer, 0 to below 1"
         )
     counts, acquisition = checked_counts(measurement)
+    raster = raster_of(measurement)
     if weights is None:
-        weights = wdd_weights(acquisition, epsilon, aberrations=aberrations, streaming=streaming)
-    elif not _same_probe(acquisition, weights.acquisition):
+        weights = wdd_weights(
+            acquisition, epsilon, aberrations=aberrations, raster=raster, streaming=streaming
+        )
+    elif raster != weights.raster or not _same_probe(acquisition, weights.acquisition):
         raise BadInputError(
             "the weights are for another beam, scan raster or detector than the measurement's; "
-            "make them with wdd_weights(acquisition_of(measurement))"
+            "make them with wdd_weights(acquisition_of(measurement), raster=raster_of(measurement))"
         )
     plane, values = weights.plane, weights.values
 
@@ -228,6 +239,7 @@ def wdd(
         support=support,
         plane=plane,
         acquisition=acquisition,
+        raster=raster,
         attrs={
             "method": "wdd",
             "epsilon": weights.epsilon,

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from echolith.errors import BadInputError
+from echolith.inverse.scan_raster import raster_of
 
 Array = npt.NDArray[np.float64]
 ComplexArray = npt.NDArray[np.complex128]
@@ -27,7 +28,8 @@ class Whitening:
     """Frequencies of the half plane with noise weight, and how to go there and back.
 
     ``root`` is sqrt(weight), shape (rows, columns) over ``qy[rows]`` and ``qx[columns]`` of the
-    half plane of a real transform; zero outside the support.
+    half plane of a real transform; zero outside the support. ``stretch`` takes places on the
+    raster as it was meant to true ones.
     """
 
     shape: tuple[int, int]
@@ -38,6 +40,7 @@ class Whitening:
     qx: Array
     root: Array
     absolute: bool
+    stretch: Array
 
     @classmethod
     def of(cls, reconstruction: xr.Dataset, *, variance: float = 1.0) -> Self:
@@ -47,7 +50,7 @@ class Whitening:
         """
         phase = reconstruction["phase"]
         shape = (phase.sizes["scan_y"], phase.sizes["scan_x"])
-        step = scan_step(phase)
+        step, raster = scan_step(phase), raster_of(reconstruction)
         absolute = "weight" in reconstruction
         weight = (
             np.asarray(reconstruction["weight"].values, dtype=float)
@@ -78,6 +81,7 @@ class Whitening:
             qx=np.asarray(np.fft.rfftfreq(shape[1], step[1])[columns], dtype=np.float64),
             root=np.sqrt(half[np.ix_(rows, columns)]),
             absolute=absolute,
+            stretch=np.eye(2) if raster is None else raster.stretch(step),
         )
 
     @property
@@ -97,8 +101,15 @@ class Whitening:
 
     @property
     def radius(self) -> Array:
-        """|Q| in 1/Å."""
-        return np.asarray(np.hypot(self.qy[:, None], self.qx[None]))
+        """|Q| in 1/Å, on the true raster."""
+        (xx, xy), (yx, yy) = np.linalg.inv(self.stretch).T
+        qx, qy = self.qx[None], self.qy[:, None]
+        return np.asarray(np.hypot(yx * qx + yy * qy, xx * qx + xy * qy))
+
+    @property
+    def area(self) -> float:
+        """Area of the scan, Å²."""
+        return float(self.size * self.step[0] * self.step[1] * np.linalg.det(self.stretch))
 
     def spectrum(self, image: Array) -> ComplexArray:
         """Transform an image to phi(Q) on the support."""

@@ -7,9 +7,9 @@ import numpy.typing as npt
 import xarray as xr
 from ase import Atoms
 
+from echolith.distance_names import LONG_NAMES
 from echolith.errors import BadInputError
 from echolith.structures.column_stack import translations
-from echolith.structures.projected_cell import LONG_NAMES
 from echolith.structures.projection_clusters import (
     Floats,
     Integers,

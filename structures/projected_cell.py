@@ -26,18 +26,6 @@ from echolith.units import Angstrom
 
 Vector = npt.NDArray[np.float64]
 
-LONG_NAMES: Mapping[str, str] = {
-    "m_m": "M-M",
-    "o_o_mli": "O-O(MLi)",
-    "m_m_olio": "M-M(OLiO)",
-    "o_o_li": "O-O(Li)",
-    "m_m_li": "M-M(Li)",
-    "o_o_2m": "O-O(2M)",
-    "o_o_2li": "O-O(2Li)",
-    "o_o_m": "O-O(M)",
-}
-"""Printed name of each named distance, in the order of the published tables."""
-
 # Wide enough for every published state (also TM- and O2-rich models), narrow enough that a value
 # in pm or nm falls outside.
 _PLAUSIBLE = {

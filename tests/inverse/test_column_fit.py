@@ -11,6 +11,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from echolith.distance_names import LONG_NAMES
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import PixelDetector, Scan, StemAcquisition
 from echolith.forward.phase_object import phase_object_mean
@@ -18,7 +19,7 @@ from echolith.inverse.column_fit import fit_columns, residual_phase
 from echolith.inverse.column_problem import FitOptions
 from echolith.inverse.column_profiles import Scattering
 from echolith.inverse.columns import find_columns
-from echolith.inverse.distances import LONG_NAMES, measure_distances
+from echolith.inverse.distances import measure_distances
 from echolith.inverse.ssb import ssb
 from echolith.inverse.wdd import wdd
 from echolith.inverse.whitening import Whitening

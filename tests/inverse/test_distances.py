@@ -12,10 +12,11 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from echolith.distance_names import LONG_NAMES
 from echolith.errors import BadInputError, BadInputWarning
 from echolith.inverse.column_fit import fit_columns
 from echolith.inverse.columns import find_columns
-from echolith.inverse.distances import LONG_NAMES, Mode, measure_distances
+from echolith.inverse.distances import Mode, measure_distances
 from tests.inverse.weak_phase import Cell, Field, haadf_image, reconstruction, true_columns
 
 Array = npt.NDArray[np.float64]

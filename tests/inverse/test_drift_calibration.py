@@ -11,10 +11,10 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from echolith.distance_names import LONG_NAMES
 from echolith.errors import BadInputError
 from echolith.inverse.closure import closure_residuals
 from echolith.inverse.distance_vectors import COMBINATIONS, distance_vectors, fit_lattice
-from echolith.inverse.distances import LONG_NAMES
 from echolith.inverse.drift_calibration import (
     GROUPS,
     ErrorRule,

@@ -9,8 +9,9 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from echolith.distance_names import LONG_NAMES
 from echolith.errors import BadInputError
-from echolith.inverse.distances import LONG_NAMES, Mode, measure_distances
+from echolith.inverse.distances import Mode, measure_distances
 from echolith.inverse.line_profiles import (
     line_distances,
     line_profile,

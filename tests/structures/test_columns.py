@@ -10,6 +10,7 @@ from ase import Atoms
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from echolith.distance_names import LONG_NAMES
 from echolith.errors import BadInputError
 from echolith.structures.columns import Rectangle, true_columns, true_distances, true_pairs
 from echolith.structures.li_rich_oxide import (
@@ -21,7 +22,7 @@ from echolith.structures.li_rich_oxide import (
     orthogonal_specimen,
     periodic_specimen,
 )
-from echolith.structures.projected_cell import LONG_NAMES, named_distances, named_vectors
+from echolith.structures.projected_cell import named_distances, named_vectors
 
 Array = npt.NDArray[np.float64]
 B = 8.532

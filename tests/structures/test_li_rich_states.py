@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from echolith.distance_names import LONG_NAMES
 from echolith.structures.li_rich_states import (
     LARGEST_RESIDUAL,
     MEASURED,
@@ -15,7 +16,6 @@ from echolith.structures.li_rich_states import (
     state_parameters,
 )
 from echolith.structures.projected_cell import (
-    LONG_NAMES,
     PRISTINE,
     PRISTINE_MEASURED,
     ProjectedParameters,

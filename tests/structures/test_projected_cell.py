@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from echolith.distance_names import LONG_NAMES
 from echolith.errors import BadInputError
 from echolith.structures.projected_cell import (
-    LONG_NAMES,
     PRISTINE,
     PRISTINE_MEASURED,
     ProjectedParameters,

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from echolith.structures.projected_cell import LONG_NAMES, ProjectedParameters, named_distances
+from echolith.distance_names import LONG_NAMES
+from echolith.structures.projected_cell import ProjectedParameters, named_distances
 from echolith.structures.redox_models import (
     CHARGED_MODELS,
     Reading,

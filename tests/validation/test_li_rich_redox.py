@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import xarray as xr
 
+from echolith.distance_names import LONG_NAMES
 from echolith.errors import BadInputError
 from echolith.exposures import take_exposure
 from echolith.inverse.redox import Calibration, RedoxSolver, recover_redox
-from echolith.structures.projected_cell import LONG_NAMES
 from echolith.structures.redox_models import Reading, RedoxModel, model_changes
 from echolith.validation.catalogue import scenario
 from echolith.validation.scenario import Sample, Scenario

@@ -15,6 +15,7 @@ from ase import Atoms
 from pydantic import Field, model_validator
 from scipy import linalg
 
+from echolith.distance_names import LONG_NAMES
 from echolith.exposures import join_exposures
 from echolith.forward.acquisition import (
     Aberrations,
@@ -33,7 +34,7 @@ from echolith.forward.stem import Simulation, stem_mean
 from echolith.inverse.redox import RedoxSolver, recover_redox
 from echolith.structures.li_rich_oxide import Occupation
 from echolith.structures.li_rich_states import ChargeState
-from echolith.structures.projected_cell import LONG_NAMES, named_distances
+from echolith.structures.projected_cell import named_distances
 from echolith.structures.redox_models import CHARGED_MODELS, Reading, RedoxModel, model_changes
 from echolith.units import Angstrom, Degree, ElectronsPerSquareAngstrom
 from echolith.validation.gauge import nothing_free
