@@ -18,7 +18,9 @@ import xarray as xr
 
 from echolith.distance_names import LONG_NAMES
 from echolith.errors import BadInputError
+from echolith.forward.acquisition import Scan
 from echolith.inverse.distance_vectors import distance_vectors, known_names, length_of
+from echolith.inverse.scan_raster import ScanRaster
 
 Array = npt.NDArray[np.float64]
 
@@ -192,6 +194,39 @@ def calibrate_affine(
     return result.assign(metric=(("axis", "axis_"), metric, {"units": "1"})).assign_attrs(
         vectors=known.source
     )
+
+
+def drift_raster(calibrated: xr.Dataset, *, scan: Scan) -> ScanRaster:
+    """Return the raster of a slow scan from the drift that `calibrate_affine` found.
+
+    A metric tells a distortion up to a turn. Drift hardly turns a line, which takes a fraction of a
+    second: the turn is such that lines stay along x. Then ``F' F = g`` has one solution,
+    ``F = [[a, b], [0, d]]``, the Cholesky factor of g.
+
+    Parameters
+    ----------
+    calibrated : xarray.Dataset
+        From `calibrate_affine`, of distances whose vectors are in the scan frame: measured pairs,
+        not printed lengths.
+    scan : Scan
+        As it was meant.
+
+    Raises
+    ------
+    BadInputError
+        If there is no metric, or its frame is not the scan's.
+    """
+    if "metric" not in calibrated:
+        raise BadInputError(
+            "the distances hold no 'metric' of an affine drift; give what calibrate_affine returns"
+        )
+    if calibrated.attrs.get("vectors") == "lengths":
+        raise BadInputError(
+            "the metric is from lengths alone, which do not tell how the lattice lies in the scan; "
+            "calibrate what measure_distances returns, or give vectors beside the lengths"
+        )
+    stretch = np.linalg.cholesky(np.asarray(calibrated["metric"].values, dtype=float)).T
+    return ScanRaster.of(scan, strain=stretch - np.eye(2))
 
 
 def _inverse(rows: Array) -> Array:

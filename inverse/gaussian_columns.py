@@ -13,6 +13,7 @@ import xarray as xr
 
 from echolith.errors import BadInputError
 from echolith.inverse.column_problem import interior
+from echolith.inverse.scan_raster import raster_of
 from echolith.inverse.whitening import scan_step
 
 Array = npt.NDArray[np.float64]
@@ -29,18 +30,23 @@ def fit_gaussians(
     """Fit a Gaussian to every column by itself (arguments and result as for `fit_columns`).
 
     The covariance is that of correlated image noise carried through the fit where ``weight`` is
-    given, otherwise that of white noise of the size of the residual.
+    given, otherwise that of white noise of the size of the residual. Gaussians are circular on the
+    true raster; positions come back on the raster as it was meant.
     """
     phase = reconstruction["phase"].transpose("scan_y", "scan_x")
-    step = scan_step(phase)
-    windows = _Windows.of(phase, columns, step, radius)
+    step, raster = scan_step(phase), raster_of(reconstruction)
+    stretch = np.eye(2) if raster is None else raster.stretch(step)
+    windows = _Windows.of(phase, columns, step, radius, stretch)
     p = _levenberg_marquardt(windows)
     covariance = _covariance(windows, p, reconstruction)
+    residual = windows.keep * (windows.value - _model(windows, p)[0])
+    back = np.linalg.inv(stretch)
+    p[:, 1:3] = p[:, 1:3] @ back.T
+    covariance[:, 1:3, 1:3] = back @ covariance[:, 1:3, 1:3] @ back.T
     x0, y0 = float(phase["scan_x"].values[0]), float(phase["scan_y"].values[0])
     x, y = p[:, 1] + x0, p[:, 2] + y0
     variance = np.einsum("kii->ki", covariance)
     edge = ~interior(phase, x, y, margin)
-    residual = windows.keep * (windows.value - _model(windows, p)[0])
     variables = {
         "x": ("column", x, {"units": "Å"}),
         "y": ("column", y, {"units": "Å"}),
@@ -81,7 +87,12 @@ class _Windows:
 
     @classmethod
     def of(
-        cls, phase: xr.DataArray, columns: xr.Dataset, step: tuple[float, float], radius: float
+        cls,
+        phase: xr.DataArray,
+        columns: xr.Dataset,
+        step: tuple[float, float],
+        radius: float,
+        stretch: Array,
     ) -> "_Windows":
         image = np.asarray(phase.values, dtype=float)
         x = np.asarray(columns["x"].values, dtype=float) - float(phase["scan_x"].values[0])
@@ -93,8 +104,11 @@ class _Windows:
         row = np.rint(y / step[0]).astype(int)[:, None] + dy
         column = np.rint(x / step[1]).astype(int)[:, None] + dx
         on = (row >= 0) & (row < image.shape[0]) & (column >= 0) & (column < image.shape[1])
-        px, py = column * step[1], row * step[0]
-        keep = on & (np.hypot(px - x[:, None], py - y[:, None]) <= radius)
+        px, py = np.moveaxis(
+            np.stack([column * step[1], row * step[0]], axis=-1) @ stretch.T, -1, 0
+        )
+        start = np.stack([x, y], axis=-1) @ stretch.T
+        keep = on & (np.hypot(px - start[:, :1], py - start[:, 1:]) <= radius)
         few = int(keep.sum(axis=1).max(initial=0))
         if few < LEAST_PIXELS:
             raise BadInputError(
@@ -110,7 +124,7 @@ class _Windows:
             keep=keep.astype(float),
             row=row,
             column=column,
-            start=np.stack([x, y], axis=-1),
+            start=start,
         )
 
 

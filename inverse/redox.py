@@ -17,14 +17,20 @@ from pydantic import Field
 from echolith.distance_names import LONG_NAMES
 from echolith.errors import BadInputError
 from echolith.exposures import DIM, take_exposure, take_frames
-from echolith.forward.acquisition import Settings
+from echolith.forward.acquisition import Settings, acquisition_of
 from echolith.inverse.aberration_correction import with_fitted_aberrations
 from echolith.inverse.distance_changes import distance_changes
 from echolith.inverse.distance_vectors import length_of
-from echolith.inverse.drift_calibration import ErrorRule, calibrate_affine, calibrate_scalar
+from echolith.inverse.drift_calibration import (
+    ErrorRule,
+    calibrate_affine,
+    calibrate_scalar,
+    drift_raster,
+)
 from echolith.inverse.haadf_reference import haadf_reference
 from echolith.inverse.model_comparison import ComparisonOptions, compare_models, distance_ratio
 from echolith.inverse.projected_columns import ColumnSolver, recover_columns
+from echolith.inverse.scan_raster import with_raster
 from echolith.protocols import Solver
 from echolith.units import Angstrom
 
@@ -46,6 +52,9 @@ class RedoxSolver(Settings):
     columns: ColumnSolver = ColumnSolver()
     correct_aberrations: bool = True
     calibration: Calibration = Calibration.AFFINE
+    correct_raster: bool = True
+    """With affine calibration, whether all is done once more with the raster that the drift found
+    makes of the scan."""
     errors: ErrorRule = ErrorRule.QUADRATURE
     systematic: Annotated[Angstrom, Field(ge=0)] = 0.007
     """Error of an O-O distance that is not noise, one standard deviation: what multiple scattering
@@ -124,12 +133,17 @@ def recover_exposure(
     if options.correct_aberrations:
         solve = with_fitted_aberrations(solve)
     try:
-        columns = solve(take_exposure(measurement, name))
+        exposure = take_exposure(measurement, name)
+        columns = solve(exposure)
         if options.calibration is Calibration.NONE:
             return columns
         reference = haadf_reference(take_frames(measurement, name))
         calibrate = _CALIBRATE[options.calibration]
         calibrated = calibrate(columns, reference, errors=options.errors)
+        if options.correct_raster and options.calibration is Calibration.AFFINE:
+            raster = drift_raster(calibrated, scan=acquisition_of(exposure).scan)
+            columns = solve(with_raster(exposure, raster))
+            calibrated = calibrate(columns, reference, errors=options.errors)
         return calibrated.assign(phase=columns["phase"])
     except BadInputError as error:
         raise BadInputError(f"exposure '{name}': {error}") from error
