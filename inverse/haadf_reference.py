@@ -39,10 +39,16 @@ def haadf_reference(
     Returns
     -------
     xarray.Dataset
-        What `register_frames`, `fit_bright_columns` and `metal_distances` return.
+        What `register_frames`, `fit_bright_columns` and `metal_distances` return; without
+        distances where a shift between frames is undecided, for a wrong one strains them all.
     """
     registered = register_frames(measurement, name=name, options=registration)
     found = fit_bright_columns(measurement, registered, name=name, options=columns)
+    if registered["shift_undecided"].any():
+        named = "M-M distances: a lattice vector too much in every frame strains all of them"
+        undetermined = [*registered.attrs["undetermined"], named]
+        merged = xr.merge([registered, found.drop_vars("weight", errors="ignore")])
+        return merged.assign_attrs(registered.attrs | {"undetermined": undetermined})
     strain = np.nan_to_num(registered["strain_std"].values)
     distances = metal_distances(found, strain_std=strain)
     attrs = registered.attrs | distances.attrs

@@ -78,10 +78,12 @@ def register_frames(
         Å, of mean zero over the series, with ``_std``; ``drift_x``, ``drift_y`` with ``_std``:
         their smooth part; ``strain_std`` (axis x, y): standard deviation of the
         displacement per Å along the slow axis that all frames share, NaN where it is not
-        determined. ``shift_x``, ``shift_y`` (frame): of whole frames against the first;
-        ``shift_ambiguous``: other shifts (lattice vectors) fit as well. ``residual_drift``: rms
-        standard deviation of the smooth drift over lines and frames; ``jitter_x``, ``jitter_y``:
-        its estimated standard deviations. ``attrs["undetermined"]`` names what these data cannot
+        determined (drifts by frame, or a shift undecided). ``shift_x``, ``shift_y`` (frame): of
+        whole frames against the first; ``shift_ambiguous``: other shifts (lattice vectors) fit as
+        well, and the one nearest to the drift so far was taken; ``shift_undecided``: the next is
+        about as near. ``residual_drift``: rms standard deviation of the smooth drift over lines
+        and frames; ``jitter_x``, ``jitter_y``: its estimated standard deviations.
+        ``attrs["undetermined"]`` names what these data cannot
         tell, ``attrs["converged"]`` whether the last iteration changed less than the tolerance.
 
     Raises
@@ -249,6 +251,7 @@ def _described(
         f"{name}_std": (image, std, {"units": "1"}),
         "weight": (image, weight, {"units": "1"}),
         "shift_ambiguous": ("frame", rigid.ambiguous, {"units": "1"}),
+        "shift_undecided": ("frame", rigid.undecided, {"units": "1"}),
         "correlation": ("frame", rigid.correlation, {"units": "1"}),
     }
     path, units = found.path, {"units": "Å"}
@@ -263,18 +266,32 @@ def _described(
     residual = float(np.sqrt((path.smooth_std**2).mean()))
     variables["residual_drift"] = ((), residual, units)
     # A strain of the frames all in common: Å of displacement per Å along the slow axis.
-    strain = np.nan if continuity is Continuity.PER_FRAME else path.slope_std / step[0]
+    unknown = continuity is Continuity.PER_FRAME or rigid.undecided.any()
+    strain = np.nan if unknown else path.slope_std / step[0]
     variables["strain_std"] = ("axis", np.broadcast_to(strain, (2,)), {"units": "1"})
-    undetermined = ["a shift of all frames"]
-    if continuity is Continuity.PER_FRAME:
-        undetermined.append("drift within a frame that is common to all frames (mean velocity)")
-    if rigid.ambiguous.any():
-        undetermined.append("shifts between frames: other lattice vectors fit as well")
     coords: dict[str, Any] = {axis: data.coords[axis] for axis in image}
     coords["axis"] = ["x", "y"]
     attrs = {
-        "undetermined": undetermined,
+        "undetermined": _undetermined(rigid, continuity),
         "converged": found.converged,
         "continuity": continuity.value,
     }
     return xr.Dataset(variables, coords=coords, attrs=attrs)
+
+
+def _undetermined(rigid: Shifts, continuity: Continuity) -> list[str]:
+    names = ["a shift of all frames"]
+    if continuity is Continuity.PER_FRAME:
+        names.append("drift within a frame that is common to all frames (mean velocity)")
+    if rigid.ambiguous.any():
+        names.append(
+            "shifts between frames: other lattice vectors fit as well; the slowest drift was taken"
+        )
+    if rigid.undecided.any():
+        frames = ", ".join(map(str, np.flatnonzero(rigid.undecided)))
+        names.append(
+            f"shift of frame {frames}: two lattice vectors are about as near to where the drift "
+            "leads, and with it the mean velocity; take frames faster, or give the largest drift "
+            "from frame to frame as largest_shift"
+        )
+    return names

@@ -1,8 +1,8 @@
 """Whole-frame shifts of a series, one frame after the other, by correlation.
 
 Lattice images correlate at every lattice vector nearly alike. Of all shifts that correlate as well
-as the best one within noise, the one nearest to where the drift so far leads is taken, and the
-frame is marked as ambiguous.
+as the best one within noise, the one nearest to where the drift so far leads is taken (at first:
+nowhere), and the frame is marked as ambiguous; as undecided where the next is about as near.
 """
 
 from typing import NamedTuple
@@ -28,15 +28,24 @@ CERTAIN = 6.0
 largest of fields."""
 ALIKE = 4.0
 """Standard deviations by which correlations may differ and still count as alike."""
-UNEQUAL = 0.02
-"""Difference of correlations that drift within the frames makes."""
+UNEQUAL = 0.06
+"""Difference of correlations that drift within the frames makes: it wanders less over the part that
+two frames share after a large shift, so that these correlate better. For rms wander d the loss is
+``d² / 4 / (width² + BLUR²)``; this is for 0.3 Å."""
+UNDECIDED = 2 / 3
+"""Of the distance to the next fitting shift from where the drift leads: where the nearest is as far
+as that, which is right is a matter of chance."""
 
 
 class Shifts(NamedTuple):
-    """Shift of every frame against the first (frame, 2) xy in Å, and whether others fit as well."""
+    """Shift of every frame against the first (frame, 2) xy in Å, and whether others fit as well.
+
+    ``undecided``: whether another that fits is about as near to where the drift leads.
+    """
 
     shift: Array
     ambiguous: npt.NDArray[np.bool_]
+    undecided: npt.NDArray[np.bool_]
     correlation: Array
 
 
@@ -64,7 +73,7 @@ def rigid_shifts(frames: Float32, step: tuple[float, float], *, largest: float) 
     """
     small, coarse = _prepared(frames, step)
     shifts, velocity = [np.zeros(2)], np.zeros(2)
-    ambiguous, heights = [False], [1.0]
+    ambiguous, undecided, heights = [False], [False], [1.0]
     for n in range(1, len(small)):
         peaks = _peaks(small[n - 1], small[n], coarse, largest)
         best = float(peaks.height.max(initial=0))
@@ -77,12 +86,15 @@ def rigid_shifts(frames: Float32, step: tuple[float, float], *, largest: float) 
             )
         margin = ALIKE * np.sqrt(2) * peaks.noise * (1 - best**2) + UNEQUAL
         alike = peaks.shift[peaks.height > best - margin]
-        move = alike[np.argmin(np.hypot(*(alike - velocity).T))]
-        ambiguous.append(len(alike) > 1)
+        away = np.hypot(*(alike - velocity).T)
+        move = alike[away.argmin()]
+        nearest, *others = np.sort(away)
+        ambiguous.append(len(others) > 0)
+        undecided.append(bool(others) and bool(nearest > UNDECIDED * others[0]))
         heights.append(best)
         velocity = move
         shifts.append(shifts[-1] + move)
-    return Shifts(np.array(shifts), np.array(ambiguous), np.array(heights))
+    return Shifts(np.array(shifts), np.array(ambiguous), np.array(undecided), np.array(heights))
 
 
 class _Peaks(NamedTuple):

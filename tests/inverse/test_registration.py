@@ -1,5 +1,6 @@
 """Registration of drifting frames against known displacements, and what it cannot tell."""
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -259,6 +260,47 @@ def test_a_perfect_lattice_is_ambiguous_and_says_so() -> None:
     # The drift being slow, the right one was taken.
     error = of(found, "drift") - smooth
     assert np.abs(error - error.mean(axis=(0, 1))).max() < 0.3
+
+
+@pytest.mark.parametrize("seed", [0, 3, 5])
+def test_no_lattice_jump_at_high_dose(seed: int) -> None:
+    """Frames that share little correlate better: less of the wander within them is compared."""
+    series = Series(unevenness=0, frames=4, shape=(256, 264), counts=3000, drift=(0.15, -0.1))
+    data, _, smooth = simulate(series, seed)
+    frames = data["haadf"].values.astype(np.float32)
+    found = rigid_shifts(frames, (series.step, series.step), largest=19.0)
+    true = smooth.mean(axis=1)
+    # Half of the shortest lattice vector is 1.2 Å.
+    assert np.abs(found.shift - (true - true[0])).max() < 0.3
+    assert found.ambiguous[1:].all()
+    assert not found.undecided.any()
+
+
+def test_drift_of_half_a_lattice_vector_is_undecided_and_no_distance_is_given() -> None:
+    series = Series(unevenness=0, frames=3, drift=(0.0, 0.0), wander=0.0)
+    along = series.vectors()[0] / 2 / series.times[1, 0]
+    data, _, _ = simulate(replace(series, drift=(along[0], along[1])), 1)
+    found = haadf_reference(data)
+    assert found["shift_undecided"].values[1]
+    assert np.isnan(found["strain_std"].values).all()
+    assert not {"m_m", "m_m_olio", "m_m_li", "m_m_std"} & set(found.data_vars)
+    assert any("M-M distances" in text for text in found.attrs["undetermined"])
+    assert any("shift of frame 1" in text for text in found.attrs["undetermined"])
+    # Who knows that the drift is slower than that may say so, and is taken by his word.
+    slow = RegistrationOptions(largest_shift=0.8 * np.hypot(*series.vectors()[0]))
+    within = register_frames(data, options=slow)
+    assert np.abs(within["shift_x"].diff("frame")).max() < 0.8 * 2.4685
+
+
+def test_a_drift_beyond_the_field_is_refused() -> None:
+    """Frames of different areas of something that does not repeat."""
+    counts = np.random.default_rng(0).poisson(5.0, (2, 96, 96))
+    data = xr.Dataset(
+        {"haadf": (("frame", "scan_y", "scan_x"), counts)},
+        coords={"scan_y": 0.15 * np.arange(96), "scan_x": 0.15 * np.arange(96)},
+    )
+    with pytest.raises(BadInputError, match="drift is larger than the field"):
+        register_frames(data)
 
 
 # --- bad input ------------------------------------------------------------------------------
