@@ -52,11 +52,11 @@ def optical_density(
             "give the photons per pixel without the specimen"
         )
     filled = counts.astype(np.float64) + 0.5
-    density = (np.log(source) - np.log(filled)).transpose(*counts.dims)
-    std = (1 / np.sqrt(filled)).transpose(*counts.dims)
+    density = xr.apply_ufunc(lambda n, source: np.log(source / n), filled, source)
+    std = filled**-0.5
     return xr.Dataset(
         {
-            "optical_density": density.assign_attrs(units="1"),
+            "optical_density": density.transpose(*counts.dims).assign_attrs(units="1"),
             "optical_density_std": std.assign_attrs(units="1"),
         }
     )
