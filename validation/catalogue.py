@@ -10,6 +10,7 @@ from echolith.errors import BadInputError, BadInputWarning, near_match
 from echolith.forward.acquisition import Settings
 from echolith.validation.scenario import Scenario
 from echolith.validation.scenarios import (
+    li_rich_damage,
     li_rich_haadf_drift,
     li_rich_oxide,
     li_rich_redox,
@@ -52,6 +53,11 @@ def own_scenarios() -> dict[str, Entry]:
             summary=li_rich_surface.SUMMARY,
             settings=li_rich_surface.LiRichSurfaceSettings,
             make=li_rich_surface.li_rich_surface,
+        ),
+        "li-rich-damage": Entry(
+            summary=li_rich_damage.SUMMARY,
+            settings=li_rich_damage.LiRichDamageSettings,
+            make=li_rich_damage.li_rich_damage,
         ),
     }
 

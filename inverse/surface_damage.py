@@ -1,0 +1,102 @@
+"""How a reconstructed surface grows from one exposure of a field to the next."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from echolith.errors import BadInputError
+from echolith.exposures import DIM, take_exposure
+from echolith.inverse.surface_recovery import SurfaceSolver, recover_surface
+
+Array = npt.NDArray[np.float64]
+
+_ARRAYS = ("surface_depth", "alkali_scattering")
+
+
+def recover_damage(measurement: xr.Dataset, *, options: SurfaceSolver | None = None) -> xr.Dataset:
+    """Recover the depth of the surface layer in every exposure, and what changed.
+
+    Parameters
+    ----------
+    measurement : xarray.Dataset
+        Exposures of one field in their order, as `echolith.exposures.join_exposures` puts them
+        together.
+    options : SurfaceSolver, optional
+
+    Returns
+    -------
+    xarray.Dataset
+        Over ``exposure``: ``surface_phase``, ``surface_depth`` (Å), ``alkali_scattering`` (Å: mean
+        of a site of the alkali layers, the damaged ones among them), with ``_std``; NaN where not
+        determined. Of the last against the first: ``growth`` (Å) and ``alkali_contrast`` (ratio
+        of ``alkali_scattering``), with ``_std``; left out where one of the two is not determined.
+        ``attrs["undetermined"]`` names the exposures and why.
+
+    Raises
+    ------
+    BadInputError
+        If there are fewer than two exposures, or one cannot be inverted; the message names it.
+    """
+    names = [str(name) for name in measurement[DIM].values] if DIM in measurement.coords else []
+    if len(names) < 2:
+        raise BadInputError(
+            f"{len(names)} exposures; expected two or more of one field along '{DIM}'"
+        )
+    found = [_exposure(measurement, name, options) for name in names]
+    return compare_exposures(dict(zip(names, found, strict=True)))
+
+
+def compare_exposures(surfaces: "dict[str, xr.Dataset]") -> xr.Dataset:
+    """Compare what `recover_surface` found in each exposure; see `recover_damage`."""
+    variables: dict[str, Any] = {
+        "surface_phase": (DIM, [str(one["surface_phase"].values) for one in surfaces.values()])
+    }
+    rows = [_row(one) for one in surfaces.values()]
+    for n, name in enumerate(_ARRAYS):
+        variables[name] = (DIM, [row[2 * n] for row in rows], {"units": "Å"})
+        variables[f"{name}_std"] = (DIM, [row[2 * n + 1] for row in rows], {"units": "Å"})
+    result = xr.Dataset(variables, coords={DIM: list(surfaces)})
+    reasons = [
+        f"exposure {name}: {one.attrs['undetermined']}"
+        for name, one in surfaces.items()
+        if one.attrs.get("undetermined")
+    ]
+    return result.assign(_changes(result)).assign_attrs(undetermined=reasons)
+
+
+def _exposure(measurement: xr.Dataset, name: str, options: SurfaceSolver | None) -> xr.Dataset:
+    try:
+        return recover_surface(take_exposure(measurement, name), options=options)
+    except BadInputError as error:
+        raise BadInputError(f"exposure '{name}': {error}") from error
+
+
+def _row(surface: xr.Dataset) -> tuple[float, float, float, float]:
+    depth, std = (
+        float(surface[name]) if name in surface else np.nan
+        for name in ("surface_depth", "surface_depth_std")
+    )
+    alkali = surface["species"].values == "Li"
+    if not alkali.any():
+        return depth, std, np.nan, np.nan
+    w = surface["scattering"].values[alkali]
+    spread = surface["scattering_std"].values[alkali]
+    # Weights alike: the layer changes, and so must not its weight.
+    return depth, std, float(w.mean()), float(np.sqrt((spread**2).sum()) / alkali.sum())
+
+
+def _changes(found: xr.Dataset) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    depth, depth_std = (found[f"surface_depth{end}"].values for end in ("", "_std"))
+    if np.isfinite(depth[[0, -1]]).all():
+        changes["growth"] = ((), depth[-1] - depth[0], {"units": "Å"})
+        changes["growth_std"] = ((), float(np.hypot(depth_std[0], depth_std[-1])), {"units": "Å"})
+    w, w_std = (found[f"alkali_scattering{end}"].values for end in ("", "_std"))
+    if np.isfinite(w[[0, -1]]).all() and w[0] > 3 * w_std[0]:
+        ratio = w[-1] / w[0]
+        std = float(np.hypot(w_std[-1], ratio * w_std[0]) / w[0])
+        changes["alkali_contrast"] = ((), ratio, {"units": "1"})
+        changes["alkali_contrast_std"] = ((), std, {"units": "1"})
+    return changes
