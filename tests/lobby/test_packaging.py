@@ -32,7 +32,14 @@ FREE = {
     "echolith/__init__.py",
 }
 # What solvers may take from forward: how a measurement is described, and operators on waves.
-OPERATORS = {"acquisition", "diffraction_box", "optics"}
+OPERATORS = {
+    "acquisition",
+    "diffraction_box",
+    "optics",
+    "projection",
+    "projection_kernels",
+    "tilts",
+}
 HEAVY = ("abtem", "ase", "dask", "gemmi", "h5py", "matplotlib", "numba", "numpy", "scipy", "xarray")
 
 
