@@ -23,20 +23,29 @@ from echolith.forward.acquisition import (
 from echolith.forward.noise import PoissonCounting
 from echolith.forward.placement import to_scan_frame
 from echolith.forward.stem import Simulation, stem_mean
+from echolith.inverse.surface_phase import Surface
 from echolith.inverse.surface_recovery import SurfaceSolver, recover_surface
 from echolith.structures.li_rich_oxide import Occupation
 from echolith.structures.li_rich_states import ChargeState, Region, state_parameters
 from echolith.structures.surface_layers import SurfacePhase, surface_specimen, true_surface
+from echolith.structures.tm_migration import out_of_plane_migration
 from echolith.units import Angstrom, Degree, ElectronsPerSquareAngstrom
 from echolith.validation.gauge import nothing_free
+from echolith.validation.information import Information
 from echolith.validation.matching import match_columns
 from echolith.validation.metrics import NamedMetric, absolute_error
 from echolith.validation.scenario import Scenario
 from echolith.validation.scenarios.stem_settings import meant_acquisition, probe_width
 from echolith.validation.statistics import Residuals
+from echolith.validation.surface_bound import Layer, surface_information
 
 SUMMARY = "Li-rich layered oxide, reconstructed surface: phase, depth, tetrahedral occupancy"
-QUANTITIES = ("surface_depth", "tetrahedral_occupancy", "tm_in_surface_alkali_layer")
+QUANTITIES = (
+    "surface_depth",
+    "tetrahedral_occupancy",
+    "tm_in_surface_alkali_layer",
+    "tm_in_alkali_layer",
+)
 EDGE = 1.0
 """Å; true columns nearer than this to the border of the scan are not asked for."""
 
@@ -50,6 +59,8 @@ class LiRichSurfaceSettings(Settings):
     interface_width: Annotated[Angstrom, Field(ge=0.01, le=20)] = 2.0
     thickness: Annotated[Angstrom, Field(gt=0, le=1000)] = 20.0
     occupation: Occupation = Occupation.RANDOM
+    migration: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Part of the transition metals of the M sites that went into the alkali layers."""
     direction: Degree = 0.0
     """Of the outward normal, from x towards y; the vacuum is on that side of the scan."""
     vacuum: Annotated[Angstrom, Field(ge=0)] = 4.0
@@ -93,6 +104,7 @@ def li_rich_surface(settings: LiRichSurfaceSettings) -> Scenario:
             absolute_error("surface_depth", unit="nm", scale=0.1),
             absolute_error("tetrahedral_occupancy", unit="1", scale=1.0),
             absolute_error("tm_in_surface_alkali_layer", unit="1", scale=1.0),
+            absolute_error("tm_in_alkali_layer", unit="1", scale=1.0),
         ),
         quantities=QUANTITIES,
         notes=(
@@ -100,6 +112,7 @@ def li_rich_surface(settings: LiRichSurfaceSettings) -> Scenario:
             "atoms; the solver assumes a thin phase with one response of all columns. It knows "
             "the phases that may occur and what a column of each holds in the mean.",
         ),
+        information=partial(_information, settings),
         residuals=composition_residuals,
     )
 
@@ -148,7 +161,7 @@ def _build(settings: LiRichSurfaceSettings, seed: int) -> Atoms:
     height, width = (length + box for length in settings.scan.extent)
     angle = np.deg2rad(settings.direction)
     normal = np.abs([np.cos(angle), np.sin(angle)])
-    return surface_specimen(
+    atoms = surface_specimen(
         state_parameters(settings.state),
         surface_parameters=state_parameters(settings.state, Region.SURFACE),
         phase=settings.phase,
@@ -160,6 +173,25 @@ def _build(settings: LiRichSurfaceSettings, seed: int) -> Atoms:
         vacuum=settings.vacuum + box / 2 / float(normal.max()),
         occupation=settings.occupation,
         seed=seed,
+    )
+    if not settings.migration:
+        return atoms
+    return out_of_plane_migration(atoms, fraction=settings.migration, seed=seed)
+
+
+def _information(settings: LiRichSurfaceSettings, specimen: Atoms) -> Information:
+    return surface_information(
+        _truth(settings, specimen),
+        layer=Layer(
+            phase=Surface(settings.phase.value),
+            depth=settings.depth,
+            width=settings.interface_width,
+        ),
+        parameters=state_parameters(settings.state),
+        thickness=settings.thickness,
+        acquisition=settings.acquisition,
+        simulation=settings.simulation,
+        noise=PoissonCounting(),
     )
 
 
@@ -174,6 +206,12 @@ def _truth(settings: LiRichSurfaceSettings, specimen: Atoms) -> xr.Dataset:
         x=("column", xy[:, 0], {"units": "Å"}), y=("column", xy[:, 1], {"units": "Å"})
     ).isel(column=np.flatnonzero(inset > EDGE))
     found = found.assign(surface_phase=((), settings.phase.value))
+    alkali = found["species"].values == "Li"
+    found["tm_in_alkali_layer"] = (
+        (),
+        float(found["tm_fraction"].values[alkali].mean()),
+        {"units": "1"},
+    )
     surface = found["depth"].values < settings.depth
     for name, kind, values in (
         ("tm_in_surface_alkali_layer", "Li", found["tm_fraction"].values),
