@@ -285,7 +285,8 @@ def _undetermined(rigid: Shifts, continuity: Continuity) -> list[str]:
         names.append("drift within a frame that is common to all frames (mean velocity)")
     if rigid.ambiguous.any():
         names.append(
-            "shifts between frames: other lattice vectors fit as well; the slowest drift was taken"
+            "shifts between frames: other lattice vectors fit as well; the slowest drift was "
+            "taken, and lengths hold only where it is below half a lattice vector a frame"
         )
     if rigid.undecided.any():
         frames = ", ".join(map(str, np.flatnonzero(rigid.undecided)))

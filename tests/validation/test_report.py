@@ -10,6 +10,8 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.axis import Tick
+from matplotlib.text import Text
 
 from echolith.validation.distance_figures import distance_errors, histograms, known_errors
 from echolith.validation.drawing import Grid, nice_length
@@ -254,6 +256,44 @@ def test_images_lie_on_their_coordinates(content: ReportContent) -> None:
     n = content.measurement.sizes["scan_x"]
     assert (left, right) == pytest.approx((-0.1, 0.2 * n - 0.1))
     assert (top, bottom) == pytest.approx((-0.1, 0.2 * n - 0.1))
+
+
+@pytest.mark.parametrize("lines", [20, 80, 160])
+def test_labels_of_several_exposures_do_not_overlap(content: ReportContent, lines: int) -> None:
+    """Wide and tall images; each row's titles and axis labels in a room of their own."""
+    series = [
+        data[name].isel(scan_y=np.arange(lines) % data.sizes["scan_y"])
+        for data, name in ((content.measurement, "haadf"), (content.estimate, "phase"))
+    ]
+    along = xr.IndexVariable("scan_y", 0.2 * np.arange(lines))
+    haadf, phase = (
+        image.assign_coords(scan_y=along).expand_dims(
+            exposure=["pristine", "charged", "discharged"]
+        )
+        for image in series
+    )
+    several = replace(
+        content,
+        measurement=xr.Dataset({"haadf": haadf}),
+        estimate=xr.Dataset({"phase": phase}),
+    )
+    figure = images(several)
+    assert figure is not None
+    figure.draw_without_rendering()
+    inside = {text for axes in figure.axes for text in axes.texts}
+    inside |= {text for tick in figure.findobj(Tick) for text in (tick.label1, tick.label2)}
+    labels = [text for text in figure.findobj(Text) if text.get_text() and text not in inside]
+    boxes = [text.get_window_extent() for text in labels]
+    # 3 rows of two images: title, both axes, and the label of the colour bar.
+    assert len(boxes) >= 6 * 4
+    panels = [axes.get_window_extent() for axes in figure.axes]
+    for n, box in enumerate(boxes):
+        where = labels[n].get_text()
+        assert not any(box.overlaps(other) for other in boxes[:n]), where
+        assert not any(box.overlaps(panel) for panel in panels), where
+        assert min(box.x0, box.y0) >= 0, where
+        assert box.x1 <= figure.bbox.x1, where
+        assert box.y1 <= figure.bbox.y1, where
 
 
 def test_a_common_shift_does_not_move_the_true_marks_off_the_image(content: ReportContent) -> None:
