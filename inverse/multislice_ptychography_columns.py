@@ -2,29 +2,33 @@
 
 import numpy as np
 import xarray as xr
-from scipy.ndimage import gaussian_filter
 
+from echolith.distance_names import LONG_NAMES
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import Settings
 from echolith.inverse.column_fit import fit_columns
-from echolith.inverse.column_maxima import sample
-from echolith.inverse.column_species import assign_species
+from echolith.inverse.column_naming import UndeterminedSpeciesError, name_columns
 from echolith.inverse.columns import FindOptions, find_columns
 from echolith.inverse.distances import Mode, measure_distances
 from echolith.inverse.iterative_ptychography_options import PtychographyOptions
 from echolith.inverse.multislice_ptychography import multislice_ptychography
+from echolith.inverse.multislice_thickness import ThicknessSearch, find_thickness
 from echolith.inverse.scan_transform import Streaming
 from echolith.inverse.ssb import ssb
-from echolith.inverse.whitening import scan_step
 
-DARK_FIELD_BLUR = 0.35
-"""Å, standard deviation: about a column's width in the dark field."""
+SYSTEMATIC_STD = 0.005
+"""Å, standard deviation of a mean distance beyond the scatter of its pairs: what slices of pure
+phase without thermal motion leave, alike in all pairs. Set on two specimens, 5 and 10 nm thick."""
+LARGEST_MOVE = 0.4
+"""Å; an M or O column that leaves its site farther in the fit is not the column it was named."""
 
 
 class MultisliceColumnSolver(Settings):
     """Options of `recover_columns_multislice`."""
 
-    ptychography: PtychographyOptions = PtychographyOptions()
+    ptychography: PtychographyOptions = PtychographyOptions(iterations=16)
+    """The thickness is searched for unless given here."""
+    search: ThicknessSearch = ThicknessSearch()
     find: FindOptions = FindOptions()
     mode: Mode = Mode.PLANE
 
@@ -35,7 +39,7 @@ def recover_columns_multislice(
     options: MultisliceColumnSolver | None = None,
     streaming: Streaming | None = None,
 ) -> xr.Dataset:
-    """Recover phase, columns and, where the lattice is that of Li-rich oxide, named distances.
+    """Recover thickness, phase, columns and named distances of thick Li-rich oxide.
 
     The columns' fit weighs spatial frequencies as the noise of a weak phase does (that of SSB) and
     takes the noise's size from its own residual. So ``x_std`` holds what the model of columns
@@ -44,9 +48,8 @@ def recover_columns_multislice(
     Parameters
     ----------
     measurement : xarray.Dataset
-        ``counts`` (scan_y, scan_x, detector_y, detector_x) with the acquisition in its metadata.
-        With ``haadf`` the species are those of the dark field: in a thick specimen the heaviest
-        columns need not be the brightest of the phase.
+        ``counts`` (scan_y, scan_x, detector_y, detector_x) and ``haadf``, with the acquisition in
+        the metadata. The detector holds some of the dark field.
     options : MultisliceColumnSolver, optional
     streaming : Streaming, optional
 
@@ -54,26 +57,59 @@ def recover_columns_multislice(
     -------
     xarray.Dataset
         As from `echolith.inverse.projected_columns.recover_columns`, with ``deviance`` and
-        ``log_likelihood`` of the reconstruction.
+        ``log_likelihood`` of the reconstruction and ``specimen_thickness`` (Å). Standard errors
+        ``<name>_std`` and ``<name>_fit_std`` of distances hold `SYSTEMATIC_STD`. Where species
+        cannot be told there are neither columns nor distances, and ``attrs["distances"]`` says
+        why.
 
     Raises
     ------
     BadInputError
-        If the measurement cannot be inverted or shows no columns.
+        If the measurement cannot be inverted, has no dark field, or shows no columns.
     """
     options = options or MultisliceColumnSolver()
-    found = multislice_ptychography(measurement, options=options.ptychography, streaming=streaming)
-    columns = refined_columns(
-        found["phase"], measurement, streaming=streaming, options=options.find
+    if "haadf" not in measurement:
+        raise BadInputError(
+            "the measurement has no haadf; species in thick specimens are held against the annular "
+            "dark field; record it on the same scan, or use multislice_ptychography for the phase"
+        )
+    chosen = options.ptychography
+    if "thickness" not in chosen.model_fields_set:
+        thickness = find_thickness(
+            measurement, search=options.search, options=chosen, streaming=streaming
+        )
+        chosen = chosen.model_copy(update={"thickness": thickness})
+    found = multislice_ptychography(measurement, options=chosen, streaming=streaming)
+    kept = found[["phase", "deviance", "log_likelihood"]].assign(
+        specimen_thickness=((), chosen.thickness, {"units": "Å"})
     )
-    kept = found[["phase", "deviance", "log_likelihood"]]
+    try:
+        columns = refined_columns(
+            found["phase"], measurement, streaming=streaming, options=options.find
+        )
+    except UndeterminedSpeciesError as error:
+        return kept.assign_attrs(distances=f"not measured: {error}")
     estimate = xr.merge([kept, columns], combine_attrs="drop_conflicts")
     try:
         distances = measure_distances(columns, mode=options.mode)
     except BadInputError as error:
         return estimate.assign_attrs(distances=f"not measured: {error}")
-    return xr.merge([estimate, distances], combine_attrs="drop_conflicts").assign_attrs(
-        distances="measured"
+    return xr.merge(
+        [estimate, with_systematic_error(distances)], combine_attrs="drop_conflicts"
+    ).assign_attrs(distances="measured")
+
+
+def with_systematic_error(
+    distances: xr.Dataset, *, systematic: float = SYSTEMATIC_STD
+) -> xr.Dataset:
+    """Add an error common to all pairs (Å) to the standard errors of mean distances."""
+    names = [f"{name}{suffix}" for name in LONG_NAMES for suffix in ("_std", "_fit_std")]
+    return distances.assign(
+        {
+            name: distances[name].copy(data=np.hypot(distances[name].values, systematic))
+            for name in names
+            if name in distances
+        }
     )
 
 
@@ -91,7 +127,7 @@ def refined_columns(
     phase : xarray.DataArray
         (scan_y, scan_x), rad.
     measurement : xarray.Dataset
-        What it was made of: the noise's shape and, where recorded, the dark field are read from it.
+        What it was made of, with ``haadf``: the noise's shape and the species are read from it.
     options : FindOptions, optional
     streaming : Streaming, optional
 
@@ -100,21 +136,28 @@ def refined_columns(
     xarray.Dataset
         As from `echolith.inverse.column_fit.fit_columns`; ``attrs["noise"]`` is "residual" and
         ``attrs["noise_factor"]`` the residual's noise over that of a weak phase with this dose.
+
+    Raises
+    ------
+    UndeterminedSpeciesError
+        If lattice, dark field and fit do not agree on which column is which.
     """
-    haadf = measurement.get("haadf")
-    found = find_columns(phase, haadf=haadf, options=options)
-    if haadf is not None:
-        found = found.assign(species=("column", _dark_species(found, haadf, phase)))
+    haadf = measurement["haadf"]
+    found = name_columns(find_columns(phase, options=options), phase, haadf)
     weight = ssb(measurement, streaming=streaming)["weight"]
     reconstruction = xr.Dataset({"phase": phase})
     factor = 1.0
     # The priors of the fit keep their size only where the noise stated is the one there is.
     for _ in range(3):
-        fitted = fit_columns(reconstruction.assign(weight=weight / factor), found)
+        try:
+            fitted = fit_columns(reconstruction.assign(weight=weight / factor), found)
+        except BadInputError as error:
+            raise UndeterminedSpeciesError(f"columns undetermined: {error}") from error
         excess = float(fitted.attrs["reduced_chi_squared"])
         if abs(excess - 1) < 0.1:
             break
         factor *= excess
+    _check_moves(found, fitted)
     root = np.sqrt(excess)
     return fitted.assign(
         {
@@ -129,16 +172,12 @@ def refined_columns(
     ).assign_attrs(noise="residual", noise_factor=float(np.sqrt(factor)))
 
 
-def _dark_species(
-    found: xr.Dataset, haadf: xr.DataArray, phase: xr.DataArray
-) -> "np.ndarray[tuple[int], np.dtype[np.str_]]":
-    """Name species by the dark field alone."""
-    image = haadf.transpose("scan_y", "scan_x")
-    image = image.assign_coords(scan_y=phase["scan_y"], scan_x=phase["scan_x"])
-    blurred = gaussian_filter(
-        np.asarray(image.values, dtype=float), [DARK_FIELD_BLUR / step for step in scan_step(image)]
-    )
-    above = blurred - np.quantile(blurred, 0.05)
-    brightness = sample(above, found["x"].values, found["y"].values, image)
-    floor = max(0.01 * float(np.quantile(brightness, 0.95)), 1e-12)
-    return assign_species(np.maximum(brightness, floor), None, sure=~found["edge"].values)
+def _check_moves(start: xr.Dataset, fitted: xr.Dataset) -> None:
+    firm = ~fitted["edge"].values.astype(bool) & (fitted["species"].values != "Li")
+    moved = np.hypot(fitted["x"].values - start["x"].values, fitted["y"].values - start["y"].values)
+    farthest = float(moved[firm].max(initial=0))
+    if farthest > LARGEST_MOVE:
+        raise UndeterminedSpeciesError(
+            f"species undetermined: the fit moved an M or O column by {farthest:.2g} Å; expected "
+            f"{LARGEST_MOVE:g} Å at most; check thickness and focus"
+        )
