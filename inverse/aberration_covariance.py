@@ -1,14 +1,18 @@
 """How well the overlaps determine each aberration, and which they do not determine at all."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from echolith.inverse.aberration_basis import components
 from echolith.inverse.aberration_overlaps import FloatArray
 from echolith.inverse.aberration_projection import UNKNOWN, Misfit
 
 MISFIT = 3.0
 """Standard deviations of the reduced chi-squared beyond which the model is not the data's."""
+EVEN_BIAS, ODD_BIAS = 0.1, 0.03
+"""rad at the rim for an absorbed share of 1, on each component even or odd in K. About the rms
+errors of simulated Li-rich oxide of 1 to 3 nm (`docs/aberrations.md`), which no dose lessens."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,6 +41,23 @@ def misfits(misfit: Misfit) -> bool:
     """Say whether more is left in the overlaps than counting noise."""
     value, std = reduced_chi_squared(misfit)
     return value > misfit.floor + MISFIT * std
+
+
+def with_systematic(spread: Covariance, absorbed: float, order: int) -> Covariance:
+    """Add what scattering more than once leaves as a bias common to all Q.
+
+    It is mostly even in K, as multiple scattering in a nearly centrosymmetric projection is, and
+    grows with the modulus of the absorption, ``sqrt(absorbed)``.
+
+    Parameters
+    ----------
+    spread : Covariance
+    absorbed : float
+        Share of the signal that a phase object without absorption does not explain.
+    order : int
+    """
+    rms = np.array([EVEN_BIAS if c.order % 2 else ODD_BIAS for c in components(order)])
+    return replace(spread, covariance=spread.covariance + np.diag(rms**2 * absorbed))
 
 
 def covariance_of(misfit: Misfit) -> Covariance:

@@ -3,9 +3,11 @@
 1. S(K, Q) at the strongest spatial frequencies (`aberration_overlaps`).
 2. A start by SVD of phase differences, which never need unwrapping (`aberration_start`).
 3. Variable projection on S = a_Q Gamma(K, Q; C) with Poisson weights (`aberration_projection`).
+4. The same with an amplitude for each sideband, taken where it explains significantly more: what is
+   scattered twice acts as absorption, which would else be taken for defocus.
 
-Nothing of the aberrations in the metadata is used. The specimen is taken as a weak phase object in
-one plane: for one of some thickness, C10 refers to its middle, ``C10 + thickness / 2`` of a beam
+Nothing of the aberrations in the metadata is used. The specimen is taken to be thin, in one plane:
+for one of some thickness, C10 refers to its middle, ``C10 + thickness / 2`` of a beam
 whose C10 is stated at the entrance surface. That is the value which focuses SSB and WDD.
 """
 
@@ -93,9 +95,10 @@ def fit_aberrations(
         Attributes: ``order``; ``undetermined``, names of what the data do not determine, which is
         NaN; ``reasons``, one for each; ``determined``, 0 where that is everything; ``window``.
 
-        Where the reduced chi-squared shows that the model is not the data's (thick or strong
-        specimens), the covariance is that of the scatter between the Q (sandwich), if larger; what
-        all Q have in common remains a bias.
+        ``absorbed``, share of the signal that takes an amplitude for each sideband, 0 where that
+        is not significant. Where it is, the covariance holds a systematic term for what multiple
+        scattering still leaves; where the reduced chi-squared shows that the model is not the
+        data's, also the scatter between the Q (sandwich).
 
     Raises
     ------
@@ -109,7 +112,7 @@ def fit_aberrations(
     """
     options = options or AberrationOptions()
     found = _best_window(measurement, options, streaming or Streaming())
-    return report(found.solution, found.overlaps, found.order)
+    return report(found.solution, found.overlaps, found.order, absorbed=found.absorbed)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -117,6 +120,7 @@ class _Fit:
     overlaps: Overlaps
     order: int
     solution: Solution | None
+    absorbed: float = 0.0
 
 
 def _best_window(measurement: xr.Dataset, options: AberrationOptions, streaming: Streaming) -> _Fit:
@@ -142,14 +146,27 @@ def _fit(overlaps: Overlaps, options: AberrationOptions) -> _Fit:
     damping = _damping(overlaps.acquisition.beam, options.thickness)
     solution = _first(overlaps, min(order, LOWEST), damping)
     if _explained(solution) >= LEAST_EXPLAINED:
-        solution = _descend(overlaps, solution.phases, order, damping)
+        solution, absorbed = _object(overlaps, solution.phases, order, damping)
         if options.order is None:
-            higher = _descend(overlaps, solution.phases, HIGHEST, damping)
+            higher = _descend(overlaps, solution.phases, HIGHEST, damping, absorbed > 0)
             if _significant(higher, len(solution.phases)):
                 order, solution = HIGHEST, higher
     else:
-        order = min(order, LOWEST)
-    return _Fit(overlaps=overlaps, order=order, solution=solution)
+        order, absorbed = min(order, LOWEST), 0.0
+    return _Fit(overlaps=overlaps, order=order, solution=solution, absorbed=absorbed)
+
+
+def _object(
+    overlaps: Overlaps, start: FloatArray, order: int, damping: Damping
+) -> tuple[Solution, float]:
+    """Refine for a phase object, and where significantly better for one that absorbs; its share."""
+    phase = _descend(overlaps, start, order, damping, False)
+    both = _descend(overlaps, phase.phases, order, damping, True)
+    gained = 2 * (phase.misfit.value - both.misfit.value)
+    more = 2 * (phase.misfit.freedom - both.misfit.freedom)
+    if gained <= stats.chi2.isf(FALSE_ALARM, more):
+        return phase, 0.0
+    return both, min((gained - more) / 2 / both.misfit.explained, 1.0)
 
 
 def _damping(beam: Beam, thickness: float) -> Damping:
@@ -182,11 +199,13 @@ def _coarse(overlaps: Overlaps, guess: FloatArray, order: int, damping: Damping)
     return refined(overlaps, start, order, damping, turns=COARSE_TURNS, most=COARSE)
 
 
-def _descend(overlaps: Overlaps, start: FloatArray, order: int, damping: Damping) -> Solution:
+def _descend(
+    overlaps: Overlaps, start: FloatArray, order: int, damping: Damping, absorbing: bool
+) -> Solution:
     """Refine a start of the same or a lower order with every Q."""
     phases = np.zeros(len(components(order)))
     phases[: len(start)] = start
-    return refined(overlaps, phases, order, damping, turns=TURNS)
+    return refined(overlaps, phases, order, damping, turns=TURNS, absorbing=absorbing)
 
 
 def _explained(solution: Solution | None) -> float:

@@ -59,11 +59,11 @@ def damping(u: float, focal: float, thick: float) -> float:
 @compiled
 def fill_overlap(
     x: Any, y: Any, samples: Any, qx: float, qy: float, square: float, powers: Any, phases: Any,
-    focal: float, thick: float, gamma: Any, jacobian: Any,
+    focal: float, thick: float, sidebands: Any, jacobian: Any,
 ) -> None:  # fmt: skip
-    """Write Gamma(K, Q) and its derivatives by the components, summed over each pixel's samples.
+    """Write both sidebands and their derivatives by the components, summed over a pixel's samples.
 
-    ``Gamma = psi*(K) psi(K - Q) - psi(K) psi*(K + Q)``, ``psi = A exp(-i chi)``.
+    ``psi*(K) psi(K - Q)`` and ``-psi(K) psi*(K + Q)``, ``psi = A exp(-i chi)``; their sum is Gamma.
 
     Parameters
     ----------
@@ -78,18 +78,19 @@ def fill_overlap(
         From `exponents`; rad at the rim.
     focal, thick
         As for `damping`.
-    gamma, jacobian : array of complex, (pixels,) and (pixels, components)
+    sidebands, jacobian : array of complex, (2, pixels) and (2, pixels, components)
         Receive the result.
     """
     count = phases.size
     here, there = np.empty(count), np.empty(count)
-    gamma[:] = 0
+    sidebands[:] = 0
     jacobian[:] = 0
     for p in range(samples.size):
         for s in range(samples[p]):
             kx, ky = x[p, s], y[p, s]
             fill_basis(kx, ky, powers, here)
-            for sign in (-1.0, 1.0):
+            for band in range(2):
+                sign = 2.0 * band - 1.0
                 tx, ty = kx + sign * qx, ky + sign * qy
                 if tx * tx + ty * ty > square:
                     continue
@@ -101,10 +102,10 @@ def fill_overlap(
                 u = kx * kx + ky * ky - tx * tx - ty * ty
                 height = -sign * damping(u, focal, thick)
                 value = height * complex(math.cos(phase), math.sin(phase))
-                gamma[p] += value
+                sidebands[band, p] += value
                 value *= 1j
                 for j in range(count):
-                    jacobian[p, j] += value * there[j]
+                    jacobian[band, p, j] += value * there[j]
 
 
 @compiled

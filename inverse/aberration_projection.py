@@ -8,15 +8,23 @@ Amplitudes a_Q are solved for, never unwrapped. With J = dg/dx and its part J' p
 the gradient is ``-2 Re sum_Q a* J'.S`` and Kaufman's curvature ``2 sum_Q |a|² Re J'.J'``. The
 steps are Gauss-Newton's through an eigendecomposition, limited in length; directions that the data
 do not tell apart are not moved.
+
+A phase object has one amplitude in both sidebands, ``i phi_Q``. What is scattered twice, and what
+is lost to high angles, acts as absorption, ``exp(i phi - mu)``: amplitudes ``i phi_Q - mu_Q`` and
+``i phi_Q + mu_Q``, two free ones, g two columns.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 
 from echolith.inverse.aberration_basis import exponents
 from echolith.inverse.aberration_kernels import fill_overlap
-from echolith.inverse.aberration_overlaps import FloatArray, Overlaps
+from echolith.inverse.aberration_overlaps import FloatArray, Overlap, Overlaps
+
+ComplexArray = npt.NDArray[np.complex128]
 
 LONGEST_STEP = 1.5
 """rad at the rim: beyond, the phases are no longer linear."""
@@ -71,7 +79,13 @@ class Solution:
 
 
 def misfit(
-    overlaps: Overlaps, phases: FloatArray, order: int, damping: Damping, *, most: int | None = None
+    overlaps: Overlaps,
+    phases: FloatArray,
+    order: int,
+    damping: Damping,
+    *,
+    absorbing: bool = False,
+    most: int | None = None,
 ) -> Misfit:
     """Return F and its derivatives.
 
@@ -82,36 +96,33 @@ def misfit(
         rad at the rim.
     order : int
     damping : Damping
+    absorbing : bool, optional
+        Give each sideband an amplitude of its own.
     most : int, optional
         Use the strongest Q only.
     """
-    powers, count = exponents(order), len(phases)
+    count = len(phases)
     scores, value, explained, freedom = [], 0.0, 0.0, 0
     curvature, information = np.zeros((count, count)), np.zeros((count, count))
     for overlap in overlaps.chosen[:most]:
-        where, size = overlap.pixels, overlap.pixels.size
-        gamma, jacobian = np.empty(size, complex), np.empty((size, count), complex)
-        fill_overlap(
-            overlaps.x[where], overlaps.y[where], overlaps.samples[where],
-            overlap.q[0], overlap.q[1],
-            overlaps.square, powers, phases, damping.focal, damping.thick, gamma, jacobian,
-        )  # fmt: skip
-        gamma /= overlap.root
-        jacobian /= overlap.root[:, None]
-        norm = float(np.vdot(gamma, gamma).real)
-        if norm <= 0:
+        basis, slopes = _model(overlaps, overlap, phases, order, damping, absorbing)
+        rank = len(basis)
+        if not rank:
             continue
-        amplitude = np.vdot(gamma, overlap.signal) / norm
-        across = jacobian - np.outer(gamma, gamma.conj() @ jacobian / norm)
+        across_to, triangle = np.linalg.qr(basis.T)
+        taken = across_to.conj().T @ overlap.signal
+        tangent = np.tensordot(np.linalg.solve(triangle, taken), slopes, axes=1)
+        across = tangent - across_to @ (across_to.conj().T @ tangent)
         normal = np.real(across.conj().T @ across)
         power = float(np.vdot(overlap.signal, overlap.signal).real)
-        strength = float(np.abs(amplitude) ** 2)
-        scores.append(np.real(amplitude.conjugate() * (across.conj().T @ overlap.signal)))
-        curvature += strength * normal
-        information += max(strength - 1 / norm, 0) * normal
-        value += power - strength * norm
-        explained += strength * norm - overlaps.floor
-        freedom += size - 1
+        strength = float(np.vdot(taken, taken).real)
+        scores.append(np.real(across.conj().T @ overlap.signal))
+        curvature += normal
+        # Of the strength, noise makes 1 for every amplitude.
+        information += max(1 - rank / max(strength, 1e-300), 0) * normal
+        value += power - strength
+        explained += strength - rank * overlaps.floor
+        freedom += overlap.pixels.size - rank
     return Misfit(
         value=value,
         scores=np.array(scores).reshape(-1, count),
@@ -123,6 +134,28 @@ def misfit(
     )
 
 
+def _model(
+    overlaps: Overlaps,
+    overlap: Overlap,
+    phases: FloatArray,
+    order: int,
+    damping: Damping,
+    absorbing: bool,
+) -> tuple[ComplexArray, ComplexArray]:
+    """Return what the amplitudes multiply, (amplitudes, pixels), and its derivatives."""
+    where, size, count = overlap.pixels, overlap.pixels.size, len(phases)
+    sidebands, slopes = np.empty((2, size), complex), np.empty((2, size, count), complex)
+    fill_overlap(
+        overlaps.x[where], overlaps.y[where], overlaps.samples[where],
+        overlap.q[0], overlap.q[1], overlaps.square, exponents(order), phases,
+        damping.focal, damping.thick, sidebands, slopes,
+    )  # fmt: skip
+    if not absorbing:
+        sidebands, slopes = sidebands.sum(axis=0)[None], slopes.sum(axis=0)[None]
+    seen = np.abs(sidebands).max(axis=1) > 0
+    return sidebands[seen] / overlap.root, slopes[seen] / overlap.root[:, None]
+
+
 def refined(
     overlaps: Overlaps,
     phases: FloatArray,
@@ -130,18 +163,20 @@ def refined(
     damping: Damping,
     *,
     turns: int,
+    absorbing: bool = False,
     most: int | None = None,
 ) -> Solution:
     """Descend from a start to the nearest minimum of F.
 
     Parameters
     ----------
-    overlaps, phases, order, damping, most
+    overlaps, phases, order, damping, absorbing, most
         As for `misfit`.
     turns : int
         Most steps.
     """
-    here = Solution(phases=phases, misfit=misfit(overlaps, phases, order, damping, most=most))
+    at = partial(misfit, overlaps, order=order, damping=damping, absorbing=absorbing, most=most)
+    here = Solution(phases=phases, misfit=at(phases))
     for _ in range(turns):
         step = _step(here.misfit)
         size = float(np.sqrt(2 * step @ here.misfit.curvature @ step))
@@ -150,7 +185,7 @@ def refined(
         nearer = None
         for _ in range(HALVINGS):
             trial = here.phases + step
-            there = misfit(overlaps, trial, order, damping, most=most)
+            there = at(trial)
             if there.value < here.misfit.value:
                 nearer = Solution(phases=trial, misfit=there)
                 break

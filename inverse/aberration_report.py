@@ -12,6 +12,7 @@ from echolith.inverse.aberration_covariance import (
     Covariance,
     covariance_of,
     reduced_chi_squared,
+    with_systematic,
 )
 from echolith.inverse.aberration_overlaps import FloatArray, Overlaps
 from echolith.inverse.aberration_projection import Solution
@@ -27,7 +28,9 @@ ZERO = 0.01
 Variables = dict[str, Any]
 
 
-def report(solution: Solution | None, overlaps: Overlaps, order: int) -> xr.Dataset:
+def report(
+    solution: Solution | None, overlaps: Overlaps, order: int, *, absorbed: float = 0.0
+) -> xr.Dataset:
     """Build the dataset of `echolith.inverse.aberration_fit.fit_aberrations`.
 
     Parameters
@@ -36,6 +39,8 @@ def report(solution: Solution | None, overlaps: Overlaps, order: int) -> xr.Data
         None where no spatial frequency stands out of the noise.
     overlaps : Overlaps
     order : int
+    absorbed : float, optional
+        Share of the signal that only absorption explains.
     """
     failure = _failure(solution, overlaps)
     if solution is None or failure:
@@ -43,10 +48,11 @@ def report(solution: Solution | None, overlaps: Overlaps, order: int) -> xr.Data
         blank = np.full(len(components(order)), np.nan)
         found = _coefficients(blank, np.diag(blank), order)
     else:
-        spread = covariance_of(solution.misfit)
+        spread = with_systematic(covariance_of(solution.misfit), absorbed, order)
         reasons = _unknown(spread.covariance, order)
         found = _known(solution, spread, overlaps.acquisition, order, reasons)
     found |= _quality(solution, overlaps)
+    found["absorbed"] = ((), absorbed, {"units": "1"})
     return xr.Dataset(
         found,
         coords={name: [c.name for c in components(order)] for name in ("component", "component_2")},

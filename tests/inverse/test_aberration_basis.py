@@ -78,18 +78,22 @@ def test_gamma_is_that_of_its_definition(chosen: Aberrations, seed: int) -> None
     x, y = random.uniform(-0.7, 0.7, (2, 30, 3))
     q = random.uniform(-1.2, 1.2, 2)
     phases = from_aberrations(chosen) / scales(5, beam)
-    gamma, jacobian = np.empty(30, complex), np.empty((30, 25), complex)
-    fill_overlap(x, y, samples, q[0], q[1], 1.0, exponents(5), phases, 0.0, 0.0, gamma, jacobian)
+    bands, jacobian = np.empty((2, 30), complex), np.empty((2, 30, 25), complex)
+    fill_overlap(x, y, samples, q[0], q[1], 1.0, exponents(5), phases, 0.0, 0.0, bands, jacobian)
     radius = 22.4e-3 / beam.wavelength
 
     def psi(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         chi = aberration_phase(x * radius, y * radius, aberrations=chosen, energy=beam.energy)
         return np.where(np.hypot(x, y) <= 1, np.exp(-1j * chi), 0)
 
-    expected = psi(x, y).conj() * psi(x - q[0], y - q[1])
-    expected -= psi(x, y) * psi(x + q[0], y + q[1]).conj()
-    expected = (expected * (np.arange(3) < samples[:, None])).sum(axis=1)
-    np.testing.assert_allclose(gamma, expected, atol=1e-8)
+    expected = np.stack(
+        [
+            psi(x, y).conj() * psi(x - q[0], y - q[1]),
+            -psi(x, y) * psi(x + q[0], y + q[1]).conj(),
+        ]
+    )
+    expected = (expected * (np.arange(3) < samples[:, None])).sum(axis=-1)
+    np.testing.assert_allclose(bands, expected, atol=1e-8)
 
 
 @given(st.integers(0, 999), st.sampled_from([0.0, 0.7]), st.sampled_from([0.0, 0.9]))
@@ -100,15 +104,15 @@ def test_derivatives_are_differences(seed: int, focal: float, thick: float) -> N
     q = random.uniform(-1.2, 1.2, 2)
 
     def fill(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        gamma, jacobian = np.empty(20, complex), np.empty((20, 12), complex)
+        bands, jacobian = np.empty((2, 20), complex), np.empty((2, 20, 12), complex)
         fill_overlap(
-            x, y, samples, q[0], q[1], 1.0, exponents(3), at, focal, thick, gamma, jacobian
+            x, y, samples, q[0], q[1], 1.0, exponents(3), at, focal, thick, bands, jacobian
         )
-        return gamma, jacobian
+        return bands, jacobian
 
     step = 1e-5
     _, jacobian = fill(phases)
     for j in range(12):
         ahead, behind = (fill(phases + sign * step * np.eye(12)[j])[0] for sign in (1, -1))
         # Truncation step² times the third derivative, at most 8; rounding 1e-16 / step.
-        np.testing.assert_allclose(jacobian[:, j], (ahead - behind) / (2 * step), atol=1e-8)
+        np.testing.assert_allclose(jacobian[..., j], (ahead - behind) / (2 * step), atol=1e-8)

@@ -10,6 +10,7 @@ from scipy import stats
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import Aberrations, Beam, PixelDetector, Scan, StemAcquisition
 from echolith.forward.coherence import focal_beams
+from echolith.forward.phase_object import phase_object_mean
 from echolith.inverse.aberration_basis import components, from_aberrations, scales
 from echolith.inverse.aberration_fit import AberrationOptions, fit_aberrations
 from echolith.inverse.aberration_overlaps import Window
@@ -202,6 +203,23 @@ def test_defocus_of_a_thick_specimen_is_that_of_its_middle() -> None:
 
 def _at_depth(depth: float) -> Aberrations:
     return RESIDUAL.model_copy(update={"C10": RESIDUAL.C10 + depth})
+
+
+@pytest.mark.parametrize("seed", [11, 12, 13])
+def test_amplitude_contrast_is_not_taken_for_defocus(seed: int) -> None:
+    # exp(i phi) = 1 + i phi - phi²/2: the last term looks like absorption, which a pure phase
+    # object can only make up for with defocus.
+    taken = acquisition(dose=1e6)
+    thin = mean_of(taken, seed=seed)
+    phase = random_phase(taken, seed=seed, rms=0.3)
+    strong = blind(phase_object_mean(phase, acquisition=taken, dtype=np.float64))
+    order = AberrationOptions(order=2)
+    assert float(fit_aberrations(drawn(thin, seed=seed), options=order)["absorbed"]) == 0
+    fit = fit_aberrations(drawn(strong, seed=seed), options=order)
+    assert float(fit["absorbed"]) > 0.01
+    # The bias is stated: at most 4 of the standard deviations, and the target of 2 Å.
+    assert np.abs(pulls(fit, RESIDUAL)).max() < 4
+    assert abs(float(fit["C10"]) - RESIDUAL.C10) < 2
 
 
 def test_a_field_that_is_not_periodic_is_tapered() -> None:
