@@ -97,7 +97,9 @@ class PlateEnsemble:
 
 
 def phosphate_ensemble(
-    ensemble: PlateEnsemble = PlateEnsemble(), *, seed: int = 0  # noqa: B008
+    ensemble: PlateEnsemble = PlateEnsemble(),
+    *,
+    seed: int = 0,
 ) -> PhosphateSpecimen:
     """Return an ensemble of partly delithiated plates.
 

@@ -73,7 +73,7 @@ def plate_body(
 
 
 def _family(indices: tuple[int, int, int]) -> Floats:
-    """Unit normals of {hkl} with every sign: reciprocal vectors of the orthorhombic cell."""
+    """Return unit normals of {hkl} with every sign, from reciprocal vectors of the cell."""
     normal = np.array(indices) / np.array(CELL)
     normal /= np.linalg.norm(normal)
     signs = np.array(np.meshgrid([1, -1], [1, -1], [1, -1])).reshape(3, -1).T
@@ -189,9 +189,7 @@ class PhosphateSpecimen:
             (centre of mass, x, y, z). Å, Å², Å³.
         """
         plates = self.plates
-        centres = [
-            p.placed.centre + p.placed.rotation @ p.placed.body.centroid for p in plates
-        ]
+        centres = [p.placed.centre + p.placed.rotation @ p.placed.body.centroid for p in plates]
         composition = np.array([plate.composition for plate in plates])
         columns = {
             "composition": (composition, "1"),

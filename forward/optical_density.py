@@ -1,0 +1,168 @@
+"""Mean transmitted counts of a tilt series at several energies, straight from the specimen.
+
+The fast mode of the ptychographic experiment: ``counts = incident exp(-sum of mu L)`` with the path
+lengths L of `phosphate_paths`, so without probe, diffraction and depth of focus.
+"""
+
+from enum import Enum
+
+import dask
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from echolith.errors import BadInputError
+from echolith.forward.phosphate_paths import View, pixel_means, ray_paths
+from echolith.forward.tilt_placement import TiltJitter, tilt_placement, view_of
+from echolith.forward.tilts import Tilts, centres
+from echolith.forward.xray_absorption import ENERGIES, IronEdge, optical_constants
+from echolith.structures.body_rays import PackedBodies, packed_bodies
+from echolith.structures.phosphate_plates import PhosphateSpecimen
+
+Singles = npt.NDArray[np.float32]
+
+
+class PixelMean(Enum):
+    """What is averaged over a pixel: projections add up in one, a camera's pixel has the other."""
+
+    OPTICAL_DENSITY = "optical density"
+    TRANSMISSION = "transmission"
+
+
+def projected_counts(
+    specimen: PhosphateSpecimen,
+    *,
+    tilts: Tilts = Tilts(),  # noqa: B008
+    energies: tuple[float, ...] = ENERGIES,
+    shape: tuple[int, int] = (128, 128),
+    incident: int = 1000,
+    edge: IronEdge = IronEdge(),  # noqa: B008
+    placement: xr.Dataset | None = None,
+    rays: int = 3,
+    pixel_mean: PixelMean = PixelMean.OPTICAL_DENSITY,
+) -> xr.Dataset:
+    """Return the mean counts of every projection.
+
+    Parameters
+    ----------
+    specimen : PhosphateSpecimen
+    tilts : Tilts
+        Angles, and the pixel size.
+    energies : tuple of float
+        eV, 680 to 780.
+    shape : (int, int)
+        Pixels (y, x).
+    incident : int
+        Photons per pixel, view and energy; whole, so that counting noise leaves it alone.
+    edge : IronEdge
+        What the phases absorb.
+    placement : xarray.Dataset, optional
+        Where projections lie, as from `tilt_placement`; by default where they should.
+    rays : int
+        Along each side of a pixel, 1 to 16.
+    pixel_mean : PixelMean
+        TRANSMISSION: the mean of ``exp(-OD)`` over a pixel. At edges of thick plates its logarithm
+        is below the mean of the optical density, which no linear model knows.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``counts`` over (energy, tilt, y, x), lazy, one chunk a tilt, float32, and ``incident``.
+        ``attrs["tilts"]`` is that of the series (JSON). Of the placement nothing is said.
+
+    Raises
+    ------
+    BadInputError
+        If energies, shape, photons or rays make no measurement.
+    """
+    _check(energies, shape, incident, rays)
+    absorption = optical_constants(energies, edge=edge).absorption.transpose("energy", "species")
+    if placement is None:
+        placement = tilt_placement(tilts, TiltJitter(), energies=energies)
+    if placement.sizes.get("tilt") != len(tilts.angles):
+        raise BadInputError(
+            f"the placement has {placement.sizes.get('tilt', 0)} tilts, the series "
+            f"{len(tilts.angles)}; draw it for this series"
+        )
+    task = dask.delayed(_tilt, pure=False)
+    bodies = dask.delayed(packed_bodies(specimen), traverse=False, pure=False)
+    block = (len(energies), *shape)
+    optics = absorption.values
+    images = [
+        da.from_delayed(
+            task(
+                bodies,
+                [view_of(placement, e, t) for e in range(len(energies))],
+                optics,
+                shape,
+                tilts.voxel_size,
+                rays,
+                pixel_mean,
+                incident,
+            ),
+            block,
+            dtype=np.float32,
+        )
+        for t in range(len(tilts.angles))
+    ]
+    return _measurement(da.stack(images, axis=1), tilts, energies, incident)
+
+
+def _tilt(
+    bodies: PackedBodies,
+    views: list[View],
+    absorption: npt.NDArray[np.float64],
+    shape: tuple[int, int],
+    pixel_size: float,
+    rays: int,
+    pixel_mean: PixelMean,
+    incident: int,
+) -> Singles:
+    """Return the counts of one tilt, (energy, y, x); views that are equal are traced once."""
+    counts = np.empty((len(views), *shape), dtype=np.float32)
+    paths, traced = np.empty(0, dtype=np.float32), None
+    for e, view in enumerate(views):
+        if view != traced:
+            paths = ray_paths(bodies, view, shape=shape, pixel_size=pixel_size, rays=rays)
+            if pixel_mean is PixelMean.OPTICAL_DENSITY:
+                paths = pixel_means(paths, rays)
+            traced = view
+        transmitted = np.exp(-np.tensordot(absorption[e].astype(np.float32), paths, axes=1))
+        if pixel_mean is PixelMean.TRANSMISSION:
+            transmitted = pixel_means(transmitted, rays)
+        counts[e] = incident * transmitted
+    return counts
+
+
+def _check(energies: tuple[float, ...], shape: tuple[int, int], incident: int, rays: int) -> None:
+    if not energies or len(set(energies)) < len(energies):
+        raise BadInputError(f"energies = {energies} eV; expected one or more, each once")
+    if len(shape) != 2 or min(shape) < 1:
+        raise BadInputError(f"shape = {shape}; expected two numbers of pixels (y, x)")
+    if incident % 1 or not 0 < incident <= 1e12:
+        raise BadInputError(
+            f"incident = {incident:g} photons per pixel; expected a whole number of 1 to 1e12"
+        )
+    if not 1 <= rays <= 16:
+        raise BadInputError(f"rays = {rays}; expected 1 to 16 along each side of a pixel")
+
+
+def _measurement(
+    counts: da.Array, tilts: Tilts, energies: tuple[float, ...], incident: int
+) -> xr.Dataset:
+    size = tilts.voxel_size
+    measurement = xr.Dataset(
+        {
+            "counts": (("energy", "tilt", "y", "x"), counts, {"units": "photons"}),
+            "incident": ((), int(incident), {"units": "photons"}),
+        },
+        coords={
+            "energy": ("energy", np.array(energies, dtype=float), {"units": "eV"}),
+            "tilt": ("tilt", np.array(tilts.angles, dtype=float), {"units": "°"}),
+            "y": ("y", centres(counts.shape[2], size), {"units": "Å"}),
+            "x": ("x", centres(counts.shape[3], size), {"units": "Å"}),
+        },
+    )
+    measurement.attrs["tilts"] = tilts.model_dump_json()
+    return measurement
