@@ -164,7 +164,8 @@ def content_bounds(
     kinds = sorted(set(labels))
     places = sorted({(s, n, g) for s, _, n, g in kinds})
     cells = [(a, b) for a in range(known.repeats[0]) for b in range(known.repeats[1])]
-    rows, first = [], {}
+    rows: list[Array] = []
+    first: dict[str, int] = {}
     for cell in cells:
         for species, n, sign in places:
             own = [k for k in kinds if (k[0], *k[2:]) == (species, n, sign)]

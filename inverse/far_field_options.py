@@ -1,0 +1,37 @@
+"""How far-field frames are turned into an object."""
+
+from enum import Enum
+from typing import Annotated
+
+from pydantic import Field
+
+from echolith.forward.acquisition import Settings
+
+
+class Engine(Enum):
+    """The algorithm of the first iterations."""
+
+    RPIE = "rpie"
+    """One position after the other, regularised (Maiden et al. 2017); alpha 1 is ePIE."""
+    RAAR = "raar"
+    """All positions at once, relaxed averaged alternating reflections (Luke 2005)."""
+
+
+class FarFieldSolver(Settings):
+    """Settings of `far_field_ptychography`."""
+
+    engine: Engine = Engine.RPIE
+    iterations: Annotated[int, Field(ge=0)] = 30
+    refinement: Annotated[int, Field(ge=0)] = 0
+    """Iterations on the Poisson likelihood after those of the engine."""
+    alpha: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """Regularisation of rPIE."""
+    beta: Annotated[float, Field(gt=0.5, lt=1)] = 0.75
+    """Relaxation of RAAR."""
+    probe_after: Annotated[int, Field(ge=0)] = 1
+    """Iterations before the probe is updated."""
+    background: bool = False
+    """Retrieve an incoherent background that is the same in every frame."""
+    background_after: Annotated[int, Field(ge=1)] = 3
+    seed: int = 0
+    """Of the order of positions."""
