@@ -11,7 +11,8 @@ Joseph, IEEE Trans. Med. Imaging 1 (1982) 192.
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -32,28 +33,26 @@ SLAB_BYTES = 16 << 20
 class SystemMatrix:
     """Path lengths of every ray of every tilt through every voxel of a slice, Å.
 
-    ``forward`` is (tilt x') × (z x), ``backward`` its transpose; both CSR of float32.
+    ``forward`` is (tilt x') × (z x), ``backward`` its transpose, made when first asked for; both
+    CSR of float32.
     """
 
     forward: csr_matrix
-    backward: csr_matrix
     tilts: int
     shape: tuple[int, int]
     """Voxels along z and x."""
     pixels: int
     """Of a projection along x."""
 
+    @cached_property
+    def backward(self) -> csr_matrix:
+        """The transpose, (z x) × (tilt x')."""
+        return self.forward.T.tocsr()
+
     def of_tilts(self, index: npt.NDArray[np.intp]) -> "SystemMatrix":
         """Return the matrix of some tilts, in the order given."""
         rows = (index[:, None] * self.pixels + np.arange(self.pixels)).ravel()
-        part = self.forward[rows]
-        return SystemMatrix(
-            forward=part,
-            backward=part.T.tocsr(),
-            tilts=len(index),
-            shape=self.shape,
-            pixels=self.pixels,
-        )
+        return replace(self, forward=self.forward[rows], tilts=len(index))
 
 
 def system_matrix(
@@ -102,13 +101,7 @@ def system_matrix(
     index = np.int32 if count < 2**31 else np.int64
     content = (w[:count] * np.float32(tilts.voxel_size), at[:count], starts.astype(index))
     forward = csr_matrix(content, shape=(len(angle) * ns, nz * nx))
-    return SystemMatrix(
-        forward=forward,
-        backward=forward.T.tocsr(),
-        tilts=len(angle),
-        shape=(nz, nx),
-        pixels=ns,
-    )
+    return SystemMatrix(forward=forward, tilts=len(angle), shape=(nz, nx), pixels=ns)
 
 
 def slabs(slices: int, voxels: int) -> list[slice]:
@@ -119,11 +112,17 @@ def slabs(slices: int, voxels: int) -> list[slice]:
     return [slice(start, min(start + width, slices)) for start in range(0, slices, width)]
 
 
-def as_block(images: npt.ArrayLike, part: slice) -> Array:
+def as_block(images: npt.ArrayLike, part: slice = slice(None)) -> Array:
     """Return slices of images (k, y, x) as a contiguous block (k x, slices)."""
     chosen = np.asarray(images)[:, part]
     block = np.ascontiguousarray(np.moveaxis(chosen, 1, 2), dtype=np.float32)
     return block.reshape(-1, chosen.shape[1])
+
+
+def as_images(block: npt.ArrayLike, width: int) -> Array:
+    """Return a block (k x, slices) as images (k, y, x) of a width; a view."""
+    rows = np.asarray(block, dtype=np.float32)
+    return np.moveaxis(rows.reshape(-1, width, rows.shape[1]), 2, 1)
 
 
 def project(volume: npt.ArrayLike, matrix: SystemMatrix, *, workers: int | None = None) -> Array:
@@ -171,7 +170,7 @@ def _applied(
         block = as_block(images, part)
         out = np.empty((matrix.shape[0], block.shape[1]), dtype=np.float32)
         multiply(matrix.indptr, matrix.indices, matrix.data, block, out)
-        result[:, part] = np.moveaxis(out.reshape(*shape, -1), 2, 1)
+        result[:, part] = as_images(out, shape[1])
 
     with ThreadPoolExecutor(threads(workers)) as pool:
         list(pool.map(one, slabs(images.shape[1], matrix.shape[1])))

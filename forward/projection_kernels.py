@@ -115,3 +115,20 @@ def update(
         value = out[row]
         for j in range(line.size):
             value[j] = max(value[j] + scale[row] * line[j], lowest)
+
+
+@compiled  # type: ignore[untyped-decorator, unused-ignore]
+def correct_by_rays(
+    starts: Any, at: Any, w: Any, data: Any, scale: Any, lowest: float, line: Any, volume: Any
+) -> None:
+    """Make each ray in turn agree with its datum: ``x += scale (p - a x) a``, from `lowest` on."""
+    for row in range(starts.size - 1):
+        first, last = starts[row], starts[row + 1]
+        line[:] = 0
+        add_row(first, last, at, w, volume, line)
+        for j in range(line.size):
+            line[j] = scale[row] * (data[row, j] - line[j])
+        for k in range(first, last):
+            value, weight = volume[np.uint32(at[k])], w[k]
+            for j in range(line.size):
+                value[j] = max(value[j] + weight * line[j], lowest)

@@ -1,28 +1,27 @@
 """Reconstruct the absorption of every voxel from a tilt series of projections."""
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
-from echolith.forward.projection import as_block, slabs, system_matrix
+from echolith.errors import BadInputError
+from echolith.forward.projection import as_images, system_matrix
 from echolith.forward.tilts import centres
 from echolith.inverse.tomography_input import Projections, read_projections
-from echolith.inverse.tomography_options import Algorithm, TomographyOptions
-from echolith.inverse.tomography_sweeps import subsets, sweeps
+from echolith.inverse.tomography_iterates import Report, method_of, run
+from echolith.inverse.tomography_options import Algorithm, Stopping, TomographyOptions
+from echolith.inverse.tomography_problem import Array, Problem, problem
+from echolith.inverse.tomography_stopping import Stop, stop
+from echolith.inverse.tomography_uncertainty import noise_of_voxels
 from echolith.processors import threads
-
-Array = npt.NDArray[np.float32]
-Report = Callable[[int, int], None]
 
 
 def reconstruct(
     projections: xr.Dataset,
     *,
     options: TomographyOptions | None = None,
+    start: xr.DataArray | None = None,
     progress: Report | None = None,
     workers: int | None = None,
 ) -> xr.Dataset:
@@ -33,74 +32,96 @@ def reconstruct(
     projections : xarray.Dataset
         See `read_projections`; with a dimension ``energy`` each energy is reconstructed by itself.
     options : TomographyOptions, optional
+    start : xarray.DataArray, (z, y, x), optional
+        Absorption to begin with, 1/Å; zero by default.
     progress : callable, optional
-        Called with how many slabs are done, and of how many.
+        Called with the iterations done (of every slab of slices), and of how many.
     workers : int, optional
         Threads; the result does not depend on them.
 
     Returns
     -------
     xarray.Dataset
-        ``absorption`` (z, y, x), 1/Å.
+        ``absorption`` (z, y, x), 1/Å; where the noise is known and draws are asked for,
+        ``absorption_std``: the standard deviation from counting alone. ``iterations`` done and
+        ``predicted_error``, the root-mean-square error of a voxel in 1/Å, NaN where no rule
+        predicted it. Slices without specimen are zero.
 
     Raises
     ------
     BadInputError
-        If the projections cannot be used.
+        If the projections cannot be used, or an option needs their noise and it is not known.
     """
     chosen = options or TomographyOptions()
     if "energy" in projections.dims:
         each = [
             reconstruct(
-                projections.isel(energy=i), options=chosen, progress=progress, workers=workers
+                projections.isel(energy=i),
+                options=chosen,
+                start=start.isel(energy=i)
+                if start is not None and "energy" in start.dims
+                else start,
+                progress=progress,
+                workers=workers,
             )
             for i in range(projections.sizes["energy"])
         ]
         return xr.concat(each, "energy", combine_attrs="override")
     measured = read_projections(projections)
-    volume = _volume(measured, chosen, progress, workers)
-    return _described(volume, projections, measured)
-
-
-def _volume(
-    measured: Projections, options: TomographyOptions, progress: Report | None, workers: int | None
-) -> Array:
-    _, ny, nx = measured.density.shape
-    nz = options.depth or nx
-    matrix = system_matrix(measured.tilts, shape=(nz, nx), shift_x=measured.shift_x)
-    counts = {Algorithm.SIRT: 1, Algorithm.SART: matrix.tilts}
-    parts = subsets(matrix, counts.get(options.algorithm, options.subsets))
-    volume = np.zeros((nz, ny, nx), dtype=np.float32)
-    pieces = slabs(ny, nz * nx)
-
-    def one(piece: slice) -> None:
-        block = np.zeros((nz * nx, piece.stop - piece.start), dtype=np.float32)
-        runs = sweeps(
-            parts,
-            as_block(measured.density, piece),
-            block,
-            relaxation=options.relaxation,
-            lowest=0.0 if options.non_negative else -np.inf,
+    _check_noise(measured, chosen)
+    task = _task(measured, chosen, start)
+    method = method_of(chosen, task.matrix, threads(workers))
+    until = stop(task, method, options=chosen)
+    solve = partial(
+        run, method=method, options=chosen, iterations=until.iterations, workers=threads(workers)
+    )
+    volume = solve(task, progress=progress)
+    result = _described(as_images(volume, task.matrix.shape[1]), projections, until)
+    if chosen.draws and task.std is not None:
+        std = noise_of_voxels(
+            task, volume, partial(solve, progress=None), draws=chosen.draws, seed=chosen.seed
         )
-        for _ in islice(runs, options.iterations):
-            pass
-        volume[:, piece] = np.moveaxis(block.reshape(nz, nx, -1), 2, 1)
-
-    with ThreadPoolExecutor(threads(workers)) as pool:
-        for done, _ in enumerate(pool.map(one, pieces), 1):
-            if progress is not None:
-                progress(done, len(pieces))
-    return volume
+        result["absorption_std"] = (("z", "y", "x"), std, {"units": "1/Å"})
+    return result
 
 
-def _described(volume: Array, projections: xr.Dataset, measured: Projections) -> xr.Dataset:
-    z = centres(volume.shape[0], measured.tilts.voxel_size)
+def _check_noise(measured: Projections, options: TomographyOptions) -> None:
+    ruled = options.stopping not in (None, Stopping.LAST)
+    if measured.std is None and (ruled or options.algorithm is Algorithm.TV):
+        what = f"stopping by '{options.stopping.value}'" if options.stopping and ruled else "TV"
+        raise BadInputError(
+            f"{what} needs the noise of the projections, which is unknown; give counts with "
+            "incident, or optical_density_std"
+        )
+
+
+def _task(measured: Projections, options: TomographyOptions, start: xr.DataArray | None) -> Problem:
+    _, ny, nx = measured.density.shape
+    shape = (options.depth or nx, nx)
+    begin = None
+    if start is not None:
+        begin = start.transpose("z", "y", "x").values
+        if begin.shape != (shape[0], ny, nx) or not np.isfinite(begin).all():
+            raise BadInputError(
+                f"start has shape {begin.shape} (z, y, x); expected {(shape[0], ny, nx)} finite "
+                "values in 1/Å"
+            )
+    matrix = system_matrix(measured.tilts, shape=shape, shift_x=measured.shift_x)
+    return problem(matrix, measured.density, measured.std, begin)
+
+
+def _described(volume: Array, projections: xr.Dataset, until: Stop) -> xr.Dataset:
+    x, y = projections["x"].values, projections["y"].values
+    z = centres(volume.shape[0], float((y[-1] - y[0]) / (len(y) - 1)))
     result = xr.Dataset(
-        {"absorption": (("z", "y", "x"), volume, {"units": "1/Å"})},
-        coords={"z": ("z", z), "y": projections["y"].values, "x": projections["x"].values},
+        {
+            "absorption": (("z", "y", "x"), volume, {"units": "1/Å"}),
+            "iterations": ((), until.iterations, {"units": "1"}),
+            "predicted_error": ((), until.error, {"units": "1/Å"}),
+        },
+        coords={name: (name, at, {"units": "Å"}) for name, at in (("z", z), ("y", y), ("x", x))},
+        attrs={"stopping": until.rule.value},
     )
     if "energy" in projections.coords:
         result = result.assign_coords(energy=projections["energy"])
-    for axis in "zyx":
-        result[axis].attrs["units"] = "Å"
     return result

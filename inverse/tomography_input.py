@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from echolith.errors import BadInputError
 from echolith.forward.tilts import Tilts
+from echolith.inverse.tomography_checks import warn_of_border, warn_of_gaps
 
 Array = npt.NDArray[np.float32]
 
@@ -21,8 +22,8 @@ class Projections:
 
     density: Array
     """Optical density."""
-    std: Array
-    """Its standard deviation from counting; NaN where unknown."""
+    std: Array | None
+    """Its standard deviation from counting; None where unknown."""
     tilts: Tilts
     shift_x: npt.NDArray[np.float64]
     """Of each image, Å."""
@@ -51,16 +52,40 @@ def read_projections(measurement: xr.Dataset) -> Projections:
     _check_layout(measurement)
     if "optical_density" in measurement:
         density = _values(measurement, "optical_density")
-        known = "optical_density_std" in measurement
-        std = (
-            _values(measurement, "optical_density_std") if known else np.full_like(density, np.nan)
-        )
+        std = _std(measurement)
     else:
         density, std = _from_counts(measurement)
-    shift = np.zeros(density.shape[0])
-    if "shift_x" in measurement:
-        shift = np.asarray(measurement["shift_x"].values, dtype=float) + shift
-    return Projections(density=density, std=std, tilts=_tilts(measurement), shift_x=shift)
+    tilts = _tilts(measurement)
+    warn_of_gaps(tilts)
+    warn_of_border(density)
+    return Projections(
+        density=density, std=std, tilts=tilts, shift_x=_shift(measurement, len(tilts.angles))
+    )
+
+
+def _std(measurement: xr.Dataset) -> Array | None:
+    if "optical_density_std" not in measurement:
+        return None
+    std = _values(measurement, "optical_density_std")
+    if std.min() <= 0:
+        raise BadInputError(
+            f"optical_density_std goes down to {std.min():g}; expected more than 0 everywhere; "
+            "leave it out where the noise is unknown"
+        )
+    return std
+
+
+def _shift(measurement: xr.Dataset, tilts: int) -> npt.NDArray[np.float64]:
+    for name, nothing in (("shift_y", 0.0), ("rotation", 0.0), ("scale", 1.0), ("axis_tilt", 0.0)):
+        if name in measurement and not np.allclose(measurement[name], nothing):
+            raise BadInputError(
+                f"{name} differs from {nothing:g}, which mixes the rows of projections; expected "
+                "rows across the tilt axis; warp the images first (see tilt alignment) and leave "
+                f"{name} out"
+            )
+    if "shift_x" not in measurement:
+        return np.zeros(tilts)
+    return np.asarray(measurement["shift_x"].values, dtype=float)
 
 
 def _check_layout(measurement: xr.Dataset) -> None:
@@ -97,8 +122,12 @@ def _values(measurement: xr.Dataset, name: str) -> Array:
 
 
 def _from_counts(measurement: xr.Dataset) -> tuple[Array, Array]:
-    """``-log((n + 1/2) / I)``, of which the 1/2 takes the bias of the logarithm off."""
+    """``-log((n + 1/2) / I)``; the 1/2 takes off the bias of the logarithm of drawn counts.
+
+    Means of counts, which are no whole numbers, have no such bias.
+    """
     counts = _values(measurement, "counts")
+    _check_saturation(measurement, counts)
     if (counts < 0).any():
         raise BadInputError(
             f"counts go down to {counts.min():g}; expected 0 or more; subtract no more than the "
@@ -110,8 +139,25 @@ def _from_counts(measurement: xr.Dataset) -> tuple[Array, Array]:
         raise BadInputError(
             f"incident counts go down to {np.nanmin(incident):g} per pixel; expected more than 0"
         )
-    density = np.log(incident / (counts + 0.5)).astype(np.float32)
-    return density, 1 / np.sqrt(counts + np.float32(0.5))
+    drawn = bool((counts == np.rint(counts)).all())
+    if not drawn and counts.min() == 0:
+        raise BadInputError("means of counts go down to 0, where the optical density is infinite")
+    half = np.float32(0.5 if drawn else 0)
+    density = np.log(incident / (counts + half)).astype(np.float32)
+    return density, 1 / np.sqrt(counts + half)
+
+
+def _check_saturation(measurement: xr.Dataset, counts: Array) -> None:
+    level = measurement.attrs.get("saturation", measurement["counts"].attrs.get("saturation"))
+    if level is None:
+        return
+    full = (counts >= level).any(axis=(1, 2))
+    if full.any():
+        angles = ", ".join(f"{angle:g}°" for angle in measurement["tilt"].values[full][:5])
+        raise BadInputError(
+            f"{full.sum()} projections hold saturated pixels ({level:g} counts or more), those of "
+            f"tilts {angles}{' ...' if full.sum() > 5 else ''}; leave them out with drop_sel(tilt=)"
+        )
 
 
 def _tilts(measurement: xr.Dataset) -> Tilts:

@@ -4,23 +4,22 @@ For each subset S of rays, with the path lengths A,
 
     x <- max(x + r C_S A_S' R_S (p_S - A_S x), 0),
 
-where R_S and C_S are one over the row and column sums of A_S and r is the relaxation.
+where R_S and C_S are one over the row and column sums of A_S and r is the relaxation. ART takes
+every ray for itself, ``x <- max(x + r (p - a.x) a / a.a, 0)``.
 
 References
 ----------
 Censor, Elfving, Herman, in Inherently Parallel Algorithms (2001), on SART with subsets.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from echolith.forward.projection import SystemMatrix
-from echolith.forward.projection_kernels import residual, update
-
-Array = npt.NDArray[np.float32]
+from echolith.forward.projection_kernels import correct_by_rays, residual, update
+from echolith.inverse.tomography_problem import Array, Iterates, Problem
 
 GOLDEN = (5**0.5 - 1) / 2
 
@@ -59,28 +58,21 @@ def _inverse(sums: Array) -> Array:
     return np.divide(1, np.maximum(sums, floor), where=sums > 0, out=np.zeros_like(sums))
 
 
-def sweeps(
-    parts: list[Subset],
-    data: Array,
-    volume: Array,
-    *,
-    relaxation: float,
-    lowest: float,
-) -> Iterator[Array]:
-    """Yield the volume (voxels, slices) after each sweep; it is changed in place.
+def sweeps(task: Problem, parts: list[Subset], *, relaxation: float, lowest: float) -> Iterates:
+    """Yield the volume after each pass over all subsets (SIRT, OS-SART, SART).
 
     Parameters
     ----------
+    task : Problem
     parts : list of Subset
-    data : array, (rays, slices)
-    volume : array, (voxels, slices)
     relaxation : float
     lowest : float
         Least absorption, 1/Å.
     """
-    chosen = [np.ascontiguousarray(data[part.rays]) for part in parts]
+    volume = task.start.copy()
+    chosen = [np.ascontiguousarray(task.data[part.rays]) for part in parts]
     room = [np.empty_like(rows) for rows in chosen]
-    line = np.empty(data.shape[1], dtype=np.float32)
+    line = np.empty(task.slices, dtype=np.float32)
     scales = [np.float32(relaxation) * part.per_voxel for part in parts]
     while True:
         for part, rows, left, scale in zip(parts, chosen, room, scales, strict=True):
@@ -88,3 +80,22 @@ def sweeps(
             residual(a.indptr, a.indices, a.data, volume, rows, part.per_ray, left)
             update(b.indptr, b.indices, b.data, left, scale, np.float32(lowest), line, volume)
         yield volume
+
+
+def ray_sweeps(task: Problem, parts: list[Subset], *, relaxation: float, lowest: float) -> Iterates:
+    """Yield the volume after each pass over all rays, one by one (ART); parameters as `sweeps`."""
+    volume = task.start.copy()
+    line = np.empty(task.slices, dtype=np.float32)
+    scales = [np.float32(relaxation) * _inverse(_squares(part.matrix)) for part in parts]
+    while True:
+        for part, scale in zip(parts, scales, strict=True):
+            a, rows = part.matrix.forward, np.ascontiguousarray(task.data[part.rays])
+            correct_by_rays(
+                a.indptr, a.indices, a.data, rows, scale, np.float32(lowest), line, volume
+            )
+        yield volume
+
+
+def _squares(matrix: SystemMatrix) -> Array:
+    squared = matrix.forward.multiply(matrix.forward)
+    return np.asarray(squared.sum(axis=1), dtype=np.float32).ravel()
