@@ -10,7 +10,11 @@ from echolith.seeds import stream
 from echolith.structures.convex_bodies import ConvexBody, PlacedBody
 from echolith.structures.delithiation_fields import Delithiation, delithiation_field
 from echolith.structures.phosphate_plates import PhosphateSpecimen, Plate, plate_body
-from echolith.structures.plate_activity import activity_scores, plate_compositions
+from echolith.structures.plate_activity import (
+    activity_scores,
+    plate_compositions,
+    reachable_state_of_charge,
+)
 from echolith.structures.plate_packing import PackingRegion, packed
 
 Floats = npt.NDArray[np.float64]
@@ -176,20 +180,39 @@ def _between(
 def _reacted(
     places: tuple[PlacedBody, ...], ensemble: PlateEnsemble, seed: int
 ) -> tuple[Plate, ...]:
-    bodies = [place.body for place in places]
-    areas = np.array([np.abs(b.normals[:, 1]) @ b.face_areas / 2 for b in bodies])
-    draw = stream(seed, "plate activity")
     means = plate_compositions(
-        activity_scores(areas, correlation=ensemble.facet_correlation, draw=draw),
-        np.array([body.volume for body in bodies]),
+        *_scores_and_volumes([place.body for place in places], ensemble, seed),
         state_of_charge=ensemble.state_of_charge,
         active_fraction=ensemble.active_fraction,
         threshold=ensemble.activity_threshold,
-        draw=draw,
+        draw=stream(seed, "plate excess"),
     )
     return tuple(
         _delithiated(place, float(mean), ensemble, stream(seed, "plate field", index))
         for index, (place, mean) in enumerate(zip(places, means, strict=True))
+    )
+
+
+def _scores_and_volumes(
+    bodies: list[ConvexBody], ensemble: PlateEnsemble, seed: int
+) -> tuple[Floats, Floats]:
+    areas = np.array([np.abs(b.normals[:, 1]) @ b.face_areas / 2 for b in bodies])
+    draw = stream(seed, "plate activity")
+    scores = activity_scores(areas, correlation=ensemble.facet_correlation, draw=draw)
+    return scores, np.array([body.volume for body in bodies])
+
+
+def charge_limits(ensemble: PlateEnsemble, *, seed: int = 0) -> tuple[float, float]:
+    """Return the least and the most state of charge that the plates of a seed can have.
+
+    The active fraction and the threshold of activity bound it; the ensemble's own state of charge
+    plays no part.
+    """
+    bodies = [_plate(ensemble, stream(seed, "plate shape", i)) for i in range(ensemble.count)]
+    return reachable_state_of_charge(
+        *_scores_and_volumes(bodies, ensemble, seed),
+        active_fraction=ensemble.active_fraction,
+        threshold=ensemble.activity_threshold,
     )
 
 

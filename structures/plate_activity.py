@@ -93,16 +93,8 @@ def plate_compositions(
     BadInputError
         If no plates with this active fraction have this state of charge; it says what they can.
     """
-    if not 0 <= active_fraction <= 1:
-        raise BadInputError(f"active fraction = {active_fraction:g}; expected 0 to 1")
-    if not low + MARGIN < threshold < high - MARGIN:
-        raise BadInputError(
-            f"threshold = {threshold:g}; expected between {low + MARGIN:g} and {high - MARGIN:g}"
-        )
+    floor, ceiling, active = _limits(scores, active_fraction, threshold, low, high)
     count = len(scores)
-    active = np.argsort(-scores, kind="stable")[: round(active_fraction * count)]
-    floor, ceiling = np.full(count, low), np.full(count, threshold - MARGIN)
-    floor[active], ceiling[active] = threshold + MARGIN, high
     excess = (ceiling - floor) * draw.beta(1.0, 3.0, count)
     quantiles = 1 - (np.arange(len(active)) + 0.5) / max(len(active), 1)
     excess[active] = draw.permutation(0.1 * lognorm(SPREAD_OF_EXCESS).ppf(quantiles))
@@ -110,7 +102,10 @@ def plate_compositions(
     def total(factor: Floats) -> float:
         return float(volumes @ np.minimum(floor + factor * excess, ceiling) / volumes.sum())
 
-    everyone, least, most = np.ones(count), total(np.zeros(count)), total(np.full(count, 1e9))
+    everyone, least, most = (
+        np.ones(count),
+        *(float(volumes @ limit / volumes.sum()) for limit in (floor, ceiling)),
+    )
     if not least <= state_of_charge <= most:
         raise BadInputError(
             f"state of charge = {state_of_charge:g}; with {len(active)} of {count} plates active "
@@ -127,6 +122,40 @@ def plate_compositions(
             factor = everyone + scaled * (np.exp(brentq(missing, -40.0, 40.0, xtol=1e-12)) - 1)
             return np.asarray(np.minimum(floor + factor * excess, ceiling))
     return np.asarray(floor if state_of_charge <= (least + most) / 2 else ceiling)
+
+
+def reachable_state_of_charge(
+    scores: Floats,
+    volumes: Floats,
+    *,
+    active_fraction: float,
+    threshold: float = 0.15,
+    low: float = LITHIATED,
+    high: float = DELITHIATED,
+) -> tuple[float, float]:
+    """Return the least and the most FePO4 that plates with an active fraction can hold.
+
+    Parameters and errors as for `plate_compositions`.
+    """
+    floor, ceiling, _ = _limits(scores, active_fraction, threshold, low, high)
+    return float(volumes @ floor / volumes.sum()), float(volumes @ ceiling / volumes.sum())
+
+
+def _limits(
+    scores: Floats, active_fraction: float, threshold: float, low: float, high: float
+) -> tuple[Floats, Floats, npt.NDArray[np.intp]]:
+    """Return the least and the most FePO4 of each plate, and which are active."""
+    if not 0 <= active_fraction <= 1:
+        raise BadInputError(f"active fraction = {active_fraction:g}; expected 0 to 1")
+    if not low + MARGIN < threshold < high - MARGIN:
+        raise BadInputError(
+            f"threshold = {threshold:g}; expected between {low + MARGIN:g} and {high - MARGIN:g}"
+        )
+    count = len(scores)
+    active = np.argsort(-scores, kind="stable")[: round(active_fraction * count)]
+    floor, ceiling = np.full(count, low), np.full(count, threshold - MARGIN)
+    floor[active], ceiling[active] = threshold + MARGIN, high
+    return floor, ceiling, active
 
 
 def _steps(count: int, active: npt.NDArray[np.intp]) -> tuple[Floats, Floats]:
