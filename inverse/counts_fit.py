@@ -5,7 +5,7 @@ scattering. The model is the solver's own: straight columns of mean content, few
 grid, scattering factors of the International Tables.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from echolith.inverse.counts_likelihood import Likelihood
 from echolith.inverse.counts_options import CountsOptions
 from echolith.inverse.counts_problem import CountsProblem, Part
 from echolith.inverse.counts_start import check_start, phase_start, with_surroundings
+from echolith.inverse.counts_thickness import likely_thickness
 from echolith.inverse.scan_transform import checked_counts
 
 
@@ -94,29 +95,38 @@ SIGNIFICANT = 5.0
 """Standard deviations of its strength that a column must have to count as one."""
 ROUNDING = 1e-2
 """Of log L, with waves in single precision."""
-FIRST_TOLERANCE = 0.3
-"""Standard deviations; the noise of a quarter of the probes moves the maximum by more than one."""
+GAIN = 0.05
+"""Of log L, twice: less is not worth a step and, in single precision, not to be learnt from."""
+BENT = 0.2
+"""Of twice the height that a parabola falls along a step: what heights and slopes may disagree."""
+LEAST_SHARE = 1e-3
+"""Of a step, below which the way uphill is lost."""
+FIRST_TOLERANCES = (3.0, 0.3)
+"""Standard deviations; the noise of a quarter of the probes moves the maximum by more than one. At
+the first the information is taken anew: far from the maximum it leads astray."""
 
 
 def _solve(problem: CountsProblem) -> _Solution:
     """Find the way with a quarter of the probes, then go the last steps with all of them."""
-    state, done = problem.start, 0
-    for part, every, tolerance in (
-        (Part.QUARTER, Part.QUARTER, FIRST_TOLERANCE),
-        (Part.HALF, Part.ALL, problem.options.tolerance),
-    ):
-        covariance = _covariance(problem, state, part)
-        state, likelihood, used = _climb(
-            problem, state, covariance, problem.probes(every), tolerance
-        )
-        done += used
-        if part is Part.QUARTER:
-            problem, state = problem.with_usual_surroundings(state)
-    return _Solution(state=state, covariance=covariance, likelihood=likelihood, iterations=done)
+    state = problem.start
+    if problem.options.thickness_std:
+        state = likely_thickness(problem)
+        problem = problem.sliced_for(float(state.common[COMMON.index("thickness")]))
+    used = 0
+    for tolerance in FIRST_TOLERANCES:
+        covariance = _covariance(problem, state)
+        found = _climb(problem, state, covariance, problem.probes(Part.QUARTER), tolerance)
+        problem, state = problem.with_usual_surroundings(found.state)
+        problem = problem.sliced_for(float(state.common[COMMON.index("thickness")]))
+        used += found.iterations
+    covariance = _covariance(problem, state)
+    every, tolerance = problem.probes(Part.ALL), problem.options.tolerance
+    last = _climb(problem.corrected(state), state, covariance, every, tolerance)
+    return replace(last, iterations=used + last.iterations)
 
 
-def _covariance(problem: CountsProblem, state: ColumnState, part: Part) -> Array:
-    matrix = problem.model.information(state, problem.probes(part))
+def _covariance(problem: CountsProblem, state: ColumnState) -> Array:
+    matrix = problem.model.information(state, problem.probes(Part.NINTH))
     matrix = matrix[np.ix_(problem.free, problem.free)]
     matrix[np.diag_indices_from(matrix)] += problem.precision
     return np.asarray(cho_solve(_factor(matrix), np.eye(len(matrix))))
@@ -128,45 +138,44 @@ def _climb(
     covariance: Array,
     probes: Indices,
     tolerance: float,
-) -> tuple[ColumnState, Likelihood, int]:
+) -> _Solution:
     """Go uphill by BFGS (Nocedal and Wright, *Numerical Optimization*, 2nd ed., eq. 6.17).
 
     It starts from the inverse of the information instead of from unity, so that the first step is
     that of Fisher scoring, and learns from there how the information changes on the way.
     """
-    inverse, std = covariance, np.sqrt(np.diag(covariance))
+    inverse, std, share = covariance, np.sqrt(np.diag(covariance)), 1.0
     used, likelihood = 1, problem.model.likelihood(state, probes)
     height, uphill = _posterior(problem, state, likelihood)
-    while used <= problem.options.iterations:
+    while used <= problem.options.iterations and share > LEAST_SHARE:
         step = inverse @ uphill
-        if (np.abs(step) / std)[problem.asked].max() < tolerance:
-            return state, likelihood, used
-        tries = _moves(step, problem.leash)
-        for move in tries:
-            trial = _moved(problem, state, move)
-            tried = problem.model.likelihood(trial, probes)
-            reached, slope = _posterior(problem, trial, tried)
-            used += 1
-            if reached > height - ROUNDING:
-                break
+        settled = (np.abs(step) / std)[problem.asked].max() < tolerance
+        if settled or float(uphill @ step) < GAIN:
+            return _Solution(
+                state=state, covariance=covariance, likelihood=likelihood, iterations=used
+            )
+        move = _move(step, problem.leash, share)
+        trial = _moved(problem, state, move)
+        tried = problem.model.likelihood(trial, probes)
+        reached, slope = _posterior(problem, trial, tried)
+        used += 1
+        # A step that went too far teaches how far to go, unless it left the parabola's reach.
+        bent = reached - height - 0.5 * float(move @ (uphill + slope))
+        if abs(bent) < BENT * float(move @ (uphill - slope)):
+            inverse = _updated(inverse, move, uphill - slope)
         if reached > height - ROUNDING:
-            # A whole step teaches; after one that failed, what was learnt was wrong.
-            learnt = _updated(inverse, move, uphill - slope) if move is step else inverse
-            inverse = learnt if move is tries[0] else covariance
-            state, likelihood, height, uphill = trial, tried, reached, slope
-        elif inverse is covariance:
-            break
+            state, likelihood, height, uphill, share = trial, tried, reached, slope, 1.0
         else:
-            inverse = covariance
+            share /= 2
     raise _not_converged(problem)
 
 
-def _moves(step: Array, leash: Array) -> list[Array]:
-    """Return what to try: the step, held on the leash where it is longer, then shorter ones."""
-    held = np.clip(step, -leash, leash)
-    first = step if np.array_equal(held, step) else held
-    short = step * min(1.0, float((leash / np.maximum(np.abs(step), 1e-300)).min()))
-    return [first, short / 2, short / 8, short / 32, short / 128]
+def _move(step: Array, leash: Array, share: float) -> Array:
+    """Return the step, held on the leash; after a failure a share of it in its own direction."""
+    if share == 1:
+        return np.clip(step, -leash, leash)
+    longest = float((leash / np.maximum(np.abs(step), 1e-300)).min())
+    return step * (share * min(1.0, longest))
 
 
 def _moved(problem: CountsProblem, state: ColumnState, step: Array) -> ColumnState:
@@ -178,7 +187,7 @@ def _moved(problem: CountsProblem, state: ColumnState, step: Array) -> ColumnSta
 def _updated(inverse: Array, step: Array, fall: Array) -> Array:
     """Return the inverse Hessian after a step along which the gradient fell by so much."""
     along = float(step @ fall)
-    if along <= 1e-12 * np.linalg.norm(step) * np.linalg.norm(fall):
+    if along < GAIN:
         return inverse
     moved = inverse @ fall
     gain = (1 + float(fall @ moved) / along) / along

@@ -38,7 +38,7 @@ FINER = 2
 PROBES_AT_ONCE = 8
 PROBES_PER_TASK = 64
 """Fixed, so that the order of summation does not depend on the number of threads."""
-PATCH = 2.8
+PATCH = 4.0
 """Å each side of a column within which its derivative is taken for the information."""
 FLOOR = 1e-4
 """Least expected count, relative to the mean per pixel: an electron where the model has none must
@@ -73,6 +73,8 @@ class CountsModel:
     reach: float
     """Å; farther columns are taken not to change a frame, in the information alone."""
     workers: int
+    correction: npt.NDArray[np.float32] | None = field(default=None, repr=False)
+    """Counts that a finer model expects more, (probes, dy, dx)."""
 
     @cached_property
     def floor(self) -> np.float32:
@@ -140,20 +142,45 @@ class CountsModel:
             passage = self.propagation.forward(
                 positions, state=state, transmission=transmission, field=self.grid
             )
-            mean = self.propagation.frames(passage, scale) + self.floor
+            frames = self.propagation.frames(passage, scale)
+            mean = self._mean(frames, batch)
             counts = np.asarray(self.counts[batch], dtype=np.float32)
             ratio = counts / mean
             value += float((counts * np.log(mean) - mean).sum(dtype=np.float64))
             bright = mean > 1
             misfit += float(((counts - mean) ** 2 / mean)[bright].sum(dtype=np.float64))
             pixels += int(bright.sum())
-            common[0] += float((counts - mean).sum(dtype=np.float64))
+            common[0] += float(((ratio - 1) * frames).sum(dtype=np.float64))
             slopes = self.propagation.back(passage, ratio - 1, scale)
             common[1:3] += slopes.common.sum(axis=0)
             corners, _ = self.propagation.corners(positions, self.grid)
             for (y, x), image in zip(corners, slopes.transmission, strict=True):
                 slope[y : y + ny, x : x + nx] += image
         return _Sums(slope=slope, common=common, value=value, misfit=misfit, pixels=pixels)
+
+    def _mean(self, frames: npt.NDArray[np.float32], probes: Indices) -> npt.NDArray[np.float32]:
+        """Return expected counts from those of the propagation alone."""
+        if self.correction is None:
+            return frames + self.floor
+        corrected = np.maximum(frames + self.correction[probes], 0)
+        return np.asarray(corrected + self.floor)
+
+    def frames(self, state: ColumnState) -> npt.NDArray[np.float32]:
+        """Return the expected counts at every probe, uncorrected, (probes, dy, dx)."""
+        transmission, _ = self.transmission(state)
+
+        def some(start: int) -> npt.NDArray[np.float32]:
+            passage = self.propagation.forward(
+                self.positions[start : start + PROBES_AT_ONCE],
+                state=state,
+                transmission=transmission,
+                field=self.grid,
+            )
+            return self.propagation.frames(passage, float(state.common[0]))
+
+        with ThreadPoolExecutor(self.workers) as pool:
+            parts = pool.map(some, range(0, len(self.positions), PROBES_AT_ONCE))
+            return np.concatenate(list(parts))
 
     def _phase_slope(
         self, total: npt.NDArray[np.complex128], fine: npt.NDArray[np.complex128]

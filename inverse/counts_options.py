@@ -13,7 +13,7 @@ class CountsOptions(Settings):
     """Options of the fit to raw counts."""
 
     thickness: Annotated[Angstrom, Field(gt=0)] = 20.0
-    """Where the fit of the thickness starts."""
+    """A guess that is right within a factor of three; the fit looks for the likeliest around it."""
     thickness_std: Annotated[Angstrom, Field(ge=0)] = 5.0
     """Prior on the thickness; 0: known."""
     defocus_std: Annotated[Angstrom, Field(ge=0)] = 10.0
@@ -32,8 +32,15 @@ class CountsOptions(Settings):
     """Largest pixel of the waves. At 0.18 Å the fitted thickness is a tenth too small."""
     least_box: Annotated[Angstrom, Field(gt=0)] = 12.0
     """Least side of the box a probe is propagated on."""
-    reach: Annotated[Angstrom, Field(gt=0)] = 2.8
-    """Columns farther from a probe add nothing to the information of its frame."""
+    fine_box: Annotated[Angstrom, Field(gt=0)] = 20.0
+    """Frames are corrected once for what a box of this least side, ..."""
+    fine_slice: Annotated[Angstrom, Field(gt=0)] = 2.9
+    """... slices of this thickness ..."""
+    fine_sampling: Annotated[Angstrom, Field(gt=0)] = 0.12
+    """... and pixels of at most this size change: without it O columns are 0.13 pm off."""
+    reach: Annotated[Angstrom, Field(gt=0)] = 5.0
+    """Columns farther from a probe add nothing to the information of its frame. At 2.8 Å the
+    steps of columns outside the field are several times too long."""
     rim: Annotated[Angstrom, Field(ge=0)] = 2.0
     """Columns up to this far outside the field are fitted too, farther ones stay."""
     surroundings: Annotated[Angstrom, Field(ge=0)] = 5.0

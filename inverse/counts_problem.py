@@ -10,6 +10,7 @@ import xarray as xr
 from echolith.forward.acquisition import StemAcquisition, rotate
 from echolith.inverse.column_problem import parity
 from echolith.inverse.counts_columns import (
+    COMMON,
     EVEN,
     KINDS,
     SHAPES,
@@ -37,6 +38,8 @@ class CountsProblem:
     """Model, start, and what is known beforehand."""
 
     model: CountsModel
+    fine: CountsModel
+    """A larger box and thin slices: too slow for more than a few calls."""
     start: ColumnState
     names: tuple[str, ...]
     outside: Array
@@ -55,38 +58,58 @@ class CountsProblem:
     ) -> "CountsProblem":
         """Set the problem up."""
         state, names = _start_state(columns, acquisition, options)
-        box = probe_box(acquisition, least_side=options.least_box, sampling=options.sampling)
-        slices = max(1, int(np.ceil(options.thickness / options.slice_thickness - 1e-6)))
-        propagation = Propagation(acquisition=acquisition, box=box, slices=slices)
-        positions = acquisition.scan.positions().reshape(-1, 2)
-        grid = propagation.field(positions)
-        profiles = Profiles(
-            grid=grid.finer(FINER),
-            names=names,
-            content=options.content,
-            energy=acquisition.beam.energy,
-        )
-        values = np.asarray(counts.values)
         outside = _outside(columns, acquisition)
         prior_std = _prior(state, outside, _supposed(columns), options)
-        model = CountsModel(
-            counts=values.reshape(-1, *values.shape[2:]),
-            positions=positions,
-            propagation=propagation,
-            profiles=profiles,
-            grid=grid,
-            free=prior_std > 0,
-            reach=options.reach,
-            workers=threads(),
-        )
-        return cls(
-            model=model,
+        values = np.asarray(counts.values)
+
+        def model(side: float, sampling: float) -> CountsModel:
+            box = probe_box(acquisition, least_side=side, sampling=sampling)
+            propagation = Propagation(acquisition=acquisition, box=box, slices=1)
+            positions = acquisition.scan.positions().reshape(-1, 2)
+            grid = propagation.field(positions)
+            profiles = Profiles(
+                grid=grid.finer(FINER),
+                names=names,
+                content=options.content,
+                energy=acquisition.beam.energy,
+            )
+            return CountsModel(
+                counts=values.reshape(-1, *values.shape[2:]),
+                positions=positions,
+                propagation=propagation,
+                profiles=profiles,
+                grid=grid,
+                free=prior_std > 0,
+                reach=options.reach,
+                workers=threads(),
+            )
+
+        problem = cls(
+            model=model(options.least_box, options.sampling),
+            fine=model(options.fine_box, options.fine_sampling),
             start=state,
             names=names,
             outside=outside,
             prior_std=prior_std,
             options=options,
         )
+        return problem.sliced_for(options.thickness)
+
+    def sliced_for(self, thickness: float) -> "CountsProblem":
+        """Return the problem with slices that suit a thickness, Å."""
+        return replace(
+            self,
+            model=_sliced(self.model, thickness / self.options.slice_thickness),
+            fine=_sliced(self.fine, thickness / self.options.fine_slice),
+        )
+
+    def corrected(self, state: ColumnState) -> "CountsProblem":
+        """Return the problem with frames that are those of the fine model at a state.
+
+        Away from it they change as those of the model do.
+        """
+        more = self.fine.frames(state) - self.model.frames(state)
+        return replace(self, model=replace(self.model, correction=more))
 
     @property
     def free(self) -> Indices:
@@ -111,23 +134,29 @@ class CountsProblem:
         row, column = np.indices(shape)
         chosen = {
             Part.ALL: np.ones(shape, dtype=bool),
-            Part.HALF: (row + column) % 2 == 0,
             Part.QUARTER: (row % 2 == 0) & (column % 2 == 0),
+            Part.NINTH: (row % 3 == 1) & (column % 3 == 1),
+            Part.SPARSE: (row % 5 == 2) & (column % 5 == 2),
         }[part]
         return np.flatnonzero(chosen)
 
     def with_usual_surroundings(self, state: ColumnState) -> tuple["CountsProblem", ColumnState]:
-        """Give columns outside the field the median strength of those inside, now better known."""
+        """Centre the prior of strengths outside the field, and of the atoms of a full column.
+
+        On the medians of the columns inside, now better known.
+        """
         strength = state.strength.copy()
         inside = self.outside <= 0
         for group in set(state.group[inside].tolist()):
             mine = state.group == group
             strength[mine & ~inside] = np.median(strength[mine & inside])
         known = np.where(inside, self.start.strength, strength)
-        return (
-            replace(self, start=replace(self.start, strength=known)),
-            replace(state, strength=strength),
-        )
+        species = np.array(self.names)[state.group[inside]]
+        common = self.start.common.copy()
+        common[COMMON.index("sites")] = site_count(strength[inside], species)
+        start = replace(self.start, strength=known, common=common)
+        fitted = np.where(self.outside <= self.options.rim, state.strength, strength)
+        return replace(self, start=start), replace(state, strength=fitted)
 
     @property
     def leash(self) -> Array:
@@ -135,16 +164,21 @@ class CountsProblem:
         columns = np.tile([0.05, 0.05, np.inf], (len(self.start.x), 1))
         columns[:, 2] = 0.2 * np.maximum(self.start.strength, 0.5)
         shapes = np.tile([0.004] * EVEN + [3e-4] * (len(SHAPES) - EVEN), len(self.names))
-        return np.concatenate([columns.ravel(), shapes, [0.1, 2.0, 5.0, 0.5]])[self.free]
+        return np.concatenate([columns.ravel(), shapes, [0.1, 2.0, 5.0, 3.0]])[self.free]
+
+
+def _sliced(model: CountsModel, slices: float) -> CountsModel:
+    """Return a model with the next whole number of slices."""
+    whole = max(1, int(np.ceil(slices - 1e-6)))
+    return replace(model, propagation=replace(model.propagation, slices=whole))
 
 
 class Part(Enum):
     """Probes used at a stage of the fit."""
 
+    SPARSE = "sparse"
+    NINTH = "ninth"
     QUARTER = "quarter"
-    HALF = "half"
-    """The information of every other probe, taken twice, is that of all within 1 % at the step
-    that full transfer needs."""
     ALL = "all"
 
 

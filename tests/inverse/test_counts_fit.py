@@ -23,6 +23,8 @@ OPTIONS = CountsOptions(
     sampling=0.16,
     least_box=12.0,
     margin=0.5,
+    fine_box=12.0,
+    fine_sampling=0.13,
 )
 
 
@@ -61,6 +63,14 @@ def test_expected_counts_give_columns_without_bias() -> None:
     estimate = fit_columns_to_counts(mean(), start=off_start(), options=OPTIONS)
     std = np.stack([estimate["x_std"].values, estimate["y_std"].values], axis=1)
     # Less than a fifth of the standard deviation, the target for displaced specimens.
+    assert np.sqrt(np.mean((errors(estimate) / std) ** 2)) < 0.2
+
+
+def test_a_thickness_far_off_is_found() -> None:
+    far = OPTIONS.model_copy(update={"thickness": 3 * THICKNESS, "thickness_std": 10.0})
+    estimate = fit_columns_to_counts(mean(), start=off_start(), options=far)
+    assert abs(float(estimate["thickness"]) - THICKNESS) < float(estimate["thickness_std"])
+    std = np.stack([estimate["x_std"].values, estimate["y_std"].values], axis=1)
     assert np.sqrt(np.mean((errors(estimate) / std) ** 2)) < 0.2
 
 
