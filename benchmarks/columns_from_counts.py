@@ -81,8 +81,8 @@ def truth(atoms: Atoms, settings: StemAcquisition) -> xr.Dataset:
 def limits(settings: StemAcquisition, true: xr.Dataset) -> dict[str, float]:
     """Return the bound of each species' columns along an axis, and of single distances, pm."""
     height, width = settings.scan.extent
-    near = np.minimum(np.minimum(true["x"], width - true["x"]), true["y"])
-    seen = true.isel(column=(np.minimum(near, height - true["y"]) > 0).values)
+    x, y = true["x"].values, true["y"].values
+    seen = true.isel(column=np.min([x, width - x, y, height - y], axis=0) > 0)
     known = field_information(
         seen,
         parameters=PRISTINE,

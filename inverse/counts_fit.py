@@ -101,7 +101,7 @@ BENT = 0.2
 """Of twice the height that a parabola falls along a step: what heights and slopes may disagree."""
 LEAST_SHARE = 1e-3
 """Of a step, below which the way uphill is lost."""
-FIRST_TOLERANCES = (3.0, 0.3)
+FIRST_TOLERANCE, SECOND_TOLERANCE = 3.0, 0.3
 """Standard deviations; the noise of a quarter of the probes moves the maximum by more than one. At
 the first the information is taken anew: far from the maximum it leads astray."""
 
@@ -113,16 +113,20 @@ def _solve(problem: CountsProblem) -> _Solution:
         state = likely_thickness(problem)
         problem = problem.sliced_for(float(state.common[COMMON.index("thickness")]))
     used = 0
-    for tolerance in FIRST_TOLERANCES:
+    for part, tolerance in (
+        (Part.QUARTER, FIRST_TOLERANCE),
+        (Part.QUARTER, SECOND_TOLERANCE),
+        (Part.ALL, problem.options.tolerance),
+    ):
+        if used:
+            # A correction is right at its own columns only: it is made anew as they get better.
+            problem, state = problem.with_usual_surroundings(state)
+            problem = problem.sliced_for(float(state.common[COMMON.index("thickness")]))
+            problem = problem.corrected(state, part)
         covariance = _covariance(problem, state)
-        found = _climb(problem, state, covariance, problem.probes(Part.QUARTER), tolerance)
-        problem, state = problem.with_usual_surroundings(found.state)
-        problem = problem.sliced_for(float(state.common[COMMON.index("thickness")]))
-        used += found.iterations
-    covariance = _covariance(problem, state)
-    every, tolerance = problem.probes(Part.ALL), problem.options.tolerance
-    last = _climb(problem.corrected(state), state, covariance, every, tolerance)
-    return replace(last, iterations=used + last.iterations)
+        found = _climb(problem, state, covariance, problem.probes(part), tolerance)
+        state, used = found.state, used + found.iterations
+    return replace(found, iterations=used)
 
 
 def _covariance(problem: CountsProblem, state: ColumnState) -> Array:

@@ -165,13 +165,13 @@ class CountsModel:
         corrected = np.maximum(frames + self.correction[probes], 0)
         return np.asarray(corrected + self.floor)
 
-    def frames(self, state: ColumnState) -> npt.NDArray[np.float32]:
-        """Return the expected counts at every probe, uncorrected, (probes, dy, dx)."""
+    def frames(self, state: ColumnState, probes: Indices) -> npt.NDArray[np.float32]:
+        """Return the expected counts at some probes, uncorrected, (probes, dy, dx)."""
         transmission, _ = self.transmission(state)
 
         def some(start: int) -> npt.NDArray[np.float32]:
             passage = self.propagation.forward(
-                self.positions[start : start + PROBES_AT_ONCE],
+                self.positions[probes[start : start + PROBES_AT_ONCE]],
                 state=state,
                 transmission=transmission,
                 field=self.grid,
@@ -179,7 +179,7 @@ class CountsModel:
             return self.propagation.frames(passage, float(state.common[0]))
 
         with ThreadPoolExecutor(self.workers) as pool:
-            parts = pool.map(some, range(0, len(self.positions), PROBES_AT_ONCE))
+            parts = pool.map(some, range(0, len(probes), PROBES_AT_ONCE))
             return np.concatenate(list(parts))
 
     def _phase_slope(

@@ -103,12 +103,14 @@ class CountsProblem:
             fine=_sliced(self.fine, thickness / self.options.fine_slice),
         )
 
-    def corrected(self, state: ColumnState) -> "CountsProblem":
+    def corrected(self, state: ColumnState, part: "Part") -> "CountsProblem":
         """Return the problem with frames that are those of the fine model at a state.
 
-        Away from it they change as those of the model do.
+        Those of a part of the probes; away from the state they change as those of the model do.
         """
-        more = self.fine.frames(state) - self.model.frames(state)
+        probes = self.probes(part)
+        more = np.zeros(self.model.counts.shape, dtype=np.float32)
+        more[probes] = self.fine.frames(state, probes) - self.model.frames(state, probes)
         return replace(self, model=replace(self.model, correction=more))
 
     @property
