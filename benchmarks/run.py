@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from benchmarks.measuring import Figure, Result
 
 ROOT = Path(__file__).resolve().parents[1]
-SUBJECTS = ("ssb", "wdd", "iterative", "aberrations", "simulation", "paper_size", "registration")
+SUBJECTS = (
+    "ssb",
+    "wdd",
+    "iterative",
+    "aberrations",
+    "simulation",
+    "paper_size",
+    "registration",
+    "tomography",
+)
 
 
 def summary(name: str) -> str:

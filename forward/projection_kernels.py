@@ -101,7 +101,7 @@ def residual(starts: Any, at: Any, w: Any, block: Any, data: Any, scale: Any, ou
 
 @compiled  # type: ignore[untyped-decorator, unused-ignore]
 def update(
-    starts: Any, at: Any, w: Any, block: Any, scale: Any, lowest: float, line: Any, out: Any
+    starts: Any, at: Any, w: Any, block: Any, scale: Any, lowest: Any, line: Any, out: Any
 ) -> None:
     """Add ``scale (matrix block)`` in place, one scale a row, and keep it from `lowest` on.
 
@@ -119,7 +119,7 @@ def update(
 
 @compiled  # type: ignore[untyped-decorator, unused-ignore]
 def correct_by_rays(
-    starts: Any, at: Any, w: Any, data: Any, scale: Any, lowest: float, line: Any, volume: Any
+    starts: Any, at: Any, w: Any, data: Any, scale: Any, lowest: Any, line: Any, volume: Any
 ) -> None:
     """Make each ray in turn agree with its datum: ``x += scale (p - a x) a``, from `lowest` on."""
     for row in range(starts.size - 1):

@@ -84,4 +84,4 @@ def centres(count: int, size: float) -> Array:
     >>> centres(4, 10.0)
     array([-15.,  -5.,   5.,  15.])
     """
-    return (np.arange(count) - (count - 1) / 2) * size
+    return np.asarray((np.arange(count) - (count - 1) / 2) * size, dtype=np.float64)

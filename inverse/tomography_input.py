@@ -133,8 +133,8 @@ def _from_counts(measurement: xr.Dataset) -> tuple[Array, Array]:
             f"counts go down to {counts.min():g}; expected 0 or more; subtract no more than the "
             "dark level"
         )
-    incident = measurement["incident"].broadcast_like(measurement["counts"])
-    incident = incident.transpose(*DIMS).values
+    everywhere = measurement["incident"].broadcast_like(measurement["counts"])
+    incident = everywhere.transpose(*DIMS).values
     if not (np.isfinite(incident).all() and (incident > 0).all()):
         raise BadInputError(
             f"incident counts go down to {np.nanmin(incident):g} per pixel; expected more than 0"

@@ -29,12 +29,12 @@ def method_of(options: TomographyOptions, matrix: SystemMatrix, workers: int) ->
     """Return what makes iterates of a problem with this matrix."""
     if options.algorithm is Algorithm.CGLS:
         return conjugate_gradients
-    step = {"relaxation": options.relaxation, "lowest": options.lowest}
+    relaxation, lowest = options.relaxation, options.lowest
     counts = {Algorithm.SIRT: 1, Algorithm.SART: matrix.tilts, Algorithm.ART: matrix.tilts}
     parts = subsets(matrix, counts.get(options.algorithm, options.subsets))
     if options.algorithm is Algorithm.ART:
-        return partial(ray_sweeps, parts=parts, **step)
-    swept = partial(sweeps, parts=parts, **step)
+        return partial(ray_sweeps, parts=parts, relaxation=relaxation, lowest=lowest)
+    swept = partial(sweeps, parts=parts, relaxation=relaxation, lowest=lowest)
     if options.algorithm is not Algorithm.TV:
         return swept
 

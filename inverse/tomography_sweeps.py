@@ -55,7 +55,9 @@ def _subset(matrix: SystemMatrix, tilts: npt.NDArray[np.intp]) -> Subset:
 def _inverse(sums: Array) -> Array:
     """One over sums; what is hardly seen is not blown up, what is not seen stays as it is."""
     floor = 0.1 * sums.max(initial=0)
-    return np.divide(1, np.maximum(sums, floor), where=sums > 0, out=np.zeros_like(sums))
+    inverse = np.zeros_like(sums)
+    np.divide(1, np.maximum(sums, floor), where=sums > 0, out=inverse)
+    return inverse
 
 
 def sweeps(task: Problem, parts: list[Subset], *, relaxation: float, lowest: float) -> Iterates:

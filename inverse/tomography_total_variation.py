@@ -16,6 +16,7 @@ Beck, Teboulle, SIAM J. Imaging Sci. 2 (2009) 183 (FISTA); IEEE Trans. Image Pro
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ def total_variation(task: Problem, *, strength: float, lowest: float, workers: i
         raise ValueError("the noise is unknown")
     weight = (1 / task.std**2).astype(np.float32)
     curvature, noise = _scales(task, weight)
-    mu = np.float32(strength * noise / curvature)
+    mu = strength * noise / curvature
     shape = (*task.matrix.shape, task.slices)
     dual = np.zeros((3, *shape), dtype=np.float32)
     ahead, volume, t = task.start.copy(), task.start.copy(), 1.0
@@ -113,14 +114,15 @@ def _less_varied(v: Array, mu: float, lowest: float, dual: Array, spread: Map) -
     ahead, u, t = dual.copy(), np.empty_like(v), 1.0
     step = np.float32(1 / (NORM * mu))
     rows = [slice(start, min(start + 8, v.shape[0])) for start in range(0, v.shape[0], 8)]
-    low = np.float32(lowest)
+    low, size = np.float32(lowest), np.float32(mu)
     for _ in range(INNER):
-        spread(lambda part: primal(v, ahead, mu, low, part.start, part.stop, u), rows)
+        spread(lambda part: primal(v, ahead, size, low, part.start, part.stop, u), rows)
         following = (1 + math.sqrt(1 + 4 * t**2)) / 2
         momentum, t = np.float32((t - 1) / following), following
-        spread(
-            lambda part, m=momentum: dual_step(u, step, m, part.start, part.stop, dual, ahead),
-            rows,
-        )
-    spread(lambda part: primal(v, dual, mu, low, part.start, part.stop, u), rows)
+        spread(partial(_along, u, step, momentum, dual, ahead), rows)
+    spread(lambda part: primal(v, dual, size, low, part.start, part.stop, u), rows)
     return u
+
+
+def _along(u: Array, step: Any, momentum: Any, dual: Array, ahead: Array, part: slice) -> None:
+    dual_step(u, step, momentum, part.start, part.stop, dual, ahead)

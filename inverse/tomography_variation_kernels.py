@@ -13,7 +13,7 @@ from echolith.inverse.overlap_kernels import compiled
 
 
 @compiled
-def primal(v: Any, dual: Any, mu: float, lowest: float, first: int, last: int, u: Any) -> None:
+def primal(v: Any, dual: Any, mu: Any, lowest: Any, first: int, last: int, u: Any) -> None:
     """Write ``max(v + mu div(dual), lowest)``, all (a, b, c), the dual (3, a, b, c)."""
     none = np.zeros(v.shape[2], dtype=np.float32)
     for i in range(first, last):
@@ -29,13 +29,13 @@ def primal(v: Any, dual: Any, mu: float, lowest: float, first: int, last: int, u
 
 @compiled
 def dual_step(
-    u: Any, step: float, momentum: float, first: int, last: int, dual: Any, ahead: Any
+    u: Any, step: Any, momentum: Any, first: int, last: int, dual: Any, ahead: Any
 ) -> None:
     """Move the dual along the gradient of ``u``, back to lengths of 1 or less, and look ahead.
 
     ``dual <- P(ahead + step grad u)``, ``ahead <- dual + momentum (dual - dual before)``.
     """
-    one = np.float32(1)
+    one: Any = np.float32(1)
     end = u.shape[2] - 1
     for i in range(first, last):
         for j in range(u.shape[1]):

@@ -56,5 +56,5 @@ def counted(density: xr.DataArray, *, photons: float, seed: int) -> xr.Dataset:
     return xr.Dataset({"counts": density.copy(data=counts.astype(float)), "incident": photons})
 
 
-def error_of(estimate: npt.ArrayLike, truth: Array) -> float:
+def error_of(estimate: npt.ArrayLike, truth: npt.NDArray[np.floating]) -> float:
     return float(np.linalg.norm(np.asarray(estimate) - truth) / np.linalg.norm(truth))
