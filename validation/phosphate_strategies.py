@@ -56,12 +56,12 @@ def plate_ensembles(*, most: int = 4) -> st.SearchStrategy[PlateEnsemble]:
     Parameters
     ----------
     most : int
-        Plates, 1 to 12.
+        Plates, 1 to 6.
 
     Raises
     ------
     BadInputError
-        If the number is outside 1 to 12.
+        If the number is outside 1 to 6.
 
     Examples
     --------
@@ -69,13 +69,14 @@ def plate_ensembles(*, most: int = 4) -> st.SearchStrategy[PlateEnsemble]:
     >>> find(plate_ensembles(), lambda ensemble: True).count
     1
     """
-    if not 1 <= most <= 12:
-        raise BadInputError(f"most = {most}; expected 1 to 12 plates")
+    if not 1 <= most <= 6:
+        raise BadInputError(f"most = {most}; expected 1 to 6 plates")
     return st.builds(
         PlateEnsemble,
         count=st.integers(1, most),
-        region=st.just(PackingRegion(height=7000.0, width=7000.0, depth=5000.0)),
-        facet_area=near(7.5e5, low=4e5, high=1e6, step=1e4),
+        region=st.just(PackingRegion(height=4800.0, width=4800.0, depth=4000.0)),
+        facet_area=near(7.5e5, low=4e5, high=8e5, step=1e4),
+        facet_spread=st.just(0.3),
         orientation_spread=st.sampled_from([None, 0.0, 20.0]),
         touching=st.sampled_from([0.0, 1.0]),
         gap=st.sampled_from([0.0, 20.0, -60.0]),
@@ -93,12 +94,12 @@ def phosphate_specimens(*, most: int = 4) -> st.SearchStrategy[PhosphateSpecimen
     Parameters
     ----------
     most : int
-        Plates, 1 to 12.
+        Plates, 1 to 6.
 
     Raises
     ------
     BadInputError
-        If the number is outside 1 to 12.
+        If the number is outside 1 to 6.
 
     Examples
     --------
