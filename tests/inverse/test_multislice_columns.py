@@ -88,8 +88,8 @@ def test_nothing_is_named_where_the_dark_field_disagrees(dark: tuple[float, ...]
 
 def test_nothing_is_named_on_another_lattice() -> None:
     n, m = (k.ravel() for k in np.meshgrid(np.arange(-2, 12), np.arange(-2, 12)))
-    points = np.stack([n, m], axis=-1) * 1.95
-    phase = image(points, np.full(len(points), 3.0, dtype=np.float64), 0.4)
+    points = np.stack([n, m], axis=-1).astype(np.float64) * 1.95
+    phase = image(points, np.full(len(points), 3.0), 0.4)
     with pytest.raises(UndeterminedSpeciesError, match="species undetermined"):
         name_columns(find_columns(phase), phase, phase)
 
