@@ -6,11 +6,11 @@ lengths L of `phosphate_paths`, so without probe, diffraction and depth of focus
 
 from enum import Enum
 
-import dask
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from dask.delayed import delayed
 
 from echolith.errors import BadInputError
 from echolith.forward.phosphate_paths import View, pixel_means, ray_paths
@@ -85,8 +85,8 @@ def projected_counts(
             f"the placement has {placement.sizes.get('tilt', 0)} tilts, the series "
             f"{len(tilts.angles)}; draw it for this series"
         )
-    task = dask.delayed(_tilt, pure=False)
-    bodies = dask.delayed(packed_bodies(specimen), traverse=False, pure=False)
+    task = delayed(_tilt, pure=False)
+    bodies = delayed(packed_bodies(specimen), traverse=False, pure=False)
     block = (len(energies), *shape)
     optics = absorption.values
     images = [

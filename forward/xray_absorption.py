@@ -287,4 +287,5 @@ def phosphate_response(
     What a solver that knows its references is given. Their ratios are not those of the end
     members Li0.93 and Li0.02, which are mixtures.
     """
-    return optical_constants(energies, edge=edge).absorption.isel(species=[0, 1])
+    constants = optical_constants(energies, edge=edge)
+    return constants["absorption"].isel(species=[0, 1])

@@ -104,7 +104,7 @@ def composition_at(bodies: PackedBodies, index: int, u0: float, u1: float, u2: f
     start, stop = bodies.point_start[index], bodies.point_start[index + 1]
     low, high = bodies.levels[index, 2], bodies.levels[index, 3]
     if first == last and start == stop:
-        return low
+        return float(low)
     nearest = np.inf
     for k in range(first, last):
         n = bodies.planes[k]
@@ -115,10 +115,10 @@ def composition_at(bodies: PackedBodies, index: int, u0: float, u1: float, u2: f
         nearest = min(nearest, np.sqrt(d0 * d0 + d1 * d1 + d2 * d2))
     ahead = (nearest - bodies.levels[index, 0]) / bodies.levels[index, 1]
     if ahead > 40:
-        return low
+        return float(low)
     if ahead < -40:
-        return high
-    return low + (high - low) / (1 + np.exp(ahead))
+        return float(high)
+    return float(low + (high - low) / (1 + np.exp(ahead)))
 
 
 @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator, unused-ignore]

@@ -90,7 +90,9 @@ class ConvexBody:
             np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]), axis=1
         )
         owner = np.argmax(self._hull.equations[:, :3] @ self.normals.T, axis=1)
-        return np.bincount(owner, weights=areas / 2, minlength=len(self.offsets))
+        return np.asarray(
+            np.bincount(owner, weights=areas / 2, minlength=len(self.offsets)), dtype=float
+        )
 
     @cached_property
     def edges(self) -> Floats:

@@ -199,7 +199,7 @@ def quadrature(body: ConvexBody, *, cell: float = CELL) -> tuple[Floats, Floats]
 def _gauss_parts(cells: int) -> Floats:
     """Two Gauss points, of equal weight, in each of the equal cells of 0 to 1."""
     offsets = 0.5 + np.array([-0.5, 0.5]) / np.sqrt(3)
-    return ((np.arange(cells)[:, None] + offsets) / cells).ravel()
+    return np.asarray(((np.arange(cells)[:, None] + offsets) / cells).ravel())
 
 
 def _seeds(

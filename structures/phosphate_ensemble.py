@@ -161,7 +161,7 @@ def _plate(ensemble: PlateEnsemble, draw: np.random.Generator) -> ConvexBody:
     aspect = ensemble.aspect * float(np.exp(np.clip(draw.normal(0, 0.12), -0.3, 0.3)))
     corner, bevel = draw.uniform(0.05, 0.2), draw.uniform(0.1, 0.4)
     trial = plate_body(length=aspect, width=1.0, thickness=1.0, corner=corner, bevel=bevel)
-    size = np.sqrt(area / (np.abs(trial.normals[:, 1]) @ trial.face_areas / 2))
+    size = float(np.sqrt(area / (np.abs(trial.normals[:, 1]) @ trial.face_areas / 2)))
     return plate_body(
         length=aspect * size, width=size, thickness=thickness, corner=corner, bevel=bevel
     )

@@ -61,7 +61,8 @@ def plate_body(
     if not 0 <= bevel <= 0.9:
         raise BadInputError(f"bevel = {bevel:g}; expected a part of 0 to 0.9")
     normals, offsets = [np.eye(3), -np.eye(3)], [half, half]
-    cuts = [((1, 0, 1), corner, None)] if corner else []
+    cuts: list[tuple[tuple[int, int, int], float, int | None]] = []
+    cuts += [((1, 0, 1), corner, None)] if corner else []
     cuts += [((2, 1, 0), bevel, 1), ((0, 1, 1), bevel, 1)] if bevel else []
     for indices, cut, along in cuts:
         facets = _family(indices)

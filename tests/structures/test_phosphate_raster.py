@@ -98,7 +98,7 @@ def test_a_box_lies_in_its_voxels_and_nowhere_else(
     def part(dim: str, middle: float, size: float) -> xr.DataArray:
         edges = volume[dim] - middle
         inside = np.minimum(edges + 20, size / 2) - np.maximum(edges - 20, -size / 2)
-        return inside.clip(0) / 40
+        return xr.DataArray(inside).clip(0) / 40
 
     expected = part("z", z, 200) * part("y", y, 600) * part("x", x, 400)
     assert np.allclose(volume.density, expected.transpose("z", "y", "x"), atol=1e-5)
