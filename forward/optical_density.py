@@ -106,7 +106,58 @@ def projected_counts(
         )
         for t in range(len(tilts.angles))
     ]
-    return _measurement(da.stack(images, axis=1), tilts, energies, incident)
+    counts, dims = da.stack(images, axis=1), ("energy", "tilt", "y", "x")
+    measurement = _labelled(counts, dims, energies, tilts.voxel_size, incident)
+    angles = np.array(tilts.angles, dtype=float)
+    measurement = measurement.assign_coords(tilt=("tilt", angles, {"units": "°"}))
+    measurement.attrs["tilts"] = tilts.model_dump_json()
+    return measurement
+
+
+def spectral_stack(
+    specimen: PhosphateSpecimen,
+    *,
+    energies: tuple[float, ...],
+    tilt: float = 0.0,
+    pixel_size: float = 67.0,
+    shape: tuple[int, int] = (128, 128),
+    incident: int = 1000,
+    edge: IronEdge = IronEdge(),  # noqa: B008
+    rays: int = 3,
+    pixel_mean: PixelMean = PixelMean.OPTICAL_DENSITY,
+) -> xr.Dataset:
+    """Return the mean counts of one view at many energies: an absorption spectrum in each pixel.
+
+    Parameters
+    ----------
+    specimen : PhosphateSpecimen
+    energies : tuple of float
+        eV, 680 to 780.
+    tilt : float
+        Degree.
+    pixel_size : float
+        Å.
+    shape, incident, edge, rays, pixel_mean
+        As for `projected_counts`.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``counts`` over (energy, y, x), float32, in memory, and ``incident``.
+
+    Raises
+    ------
+    BadInputError
+        If energies, shape, photons, pixels or rays make no measurement.
+    """
+    _check(energies, shape, incident, rays)
+    if not 0.1 <= pixel_size <= 1e6:
+        raise BadInputError(f"pixel_size = {pixel_size:g} Å; expected 0.1 to 1e6 Å; give it in Å")
+    mu = optical_constants(energies, edge=edge).absorption.transpose("energy", "species").values
+    views = [View(tilt=tilt)] * len(energies)
+    bodies = packed_bodies(specimen)
+    counts = _tilt(bodies, views, mu, shape, pixel_size, rays, pixel_mean, incident)
+    return _labelled(counts, ("energy", "y", "x"), energies, pixel_size, incident)
 
 
 def _tilt(
@@ -148,21 +199,21 @@ def _check(energies: tuple[float, ...], shape: tuple[int, int], incident: int, r
         raise BadInputError(f"rays = {rays}; expected 1 to 16 along each side of a pixel")
 
 
-def _measurement(
-    counts: da.Array, tilts: Tilts, energies: tuple[float, ...], incident: int
+def _labelled(
+    counts: da.Array | Singles,
+    dims: tuple[str, ...],
+    energies: tuple[float, ...],
+    size: float,
+    incident: int,
 ) -> xr.Dataset:
-    size = tilts.voxel_size
-    measurement = xr.Dataset(
+    return xr.Dataset(
         {
-            "counts": (("energy", "tilt", "y", "x"), counts, {"units": "photons"}),
+            "counts": (dims, counts, {"units": "photons"}),
             "incident": ((), int(incident), {"units": "photons"}),
         },
         coords={
             "energy": ("energy", np.array(energies, dtype=float), {"units": "eV"}),
-            "tilt": ("tilt", np.array(tilts.angles, dtype=float), {"units": "°"}),
-            "y": ("y", centres(counts.shape[2], size), {"units": "Å"}),
-            "x": ("x", centres(counts.shape[3], size), {"units": "Å"}),
+            "y": ("y", centres(counts.shape[-2], size), {"units": "Å"}),
+            "x": ("x", centres(counts.shape[-1], size), {"units": "Å"}),
         },
     )
-    measurement.attrs["tilts"] = tilts.model_dump_json()
-    return measurement

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from echolith.errors import BadInputError
 from echolith.forward.noise import PoissonCounting
-from echolith.forward.optical_density import PixelMean, projected_counts
+from echolith.forward.optical_density import PixelMean, projected_counts, spectral_stack
 from echolith.forward.phosphate_paths import View, pixel_means, ray_paths
 from echolith.forward.projection import project, system_matrix
 from echolith.forward.tilt_placement import UNITS, TiltJitter, tilt_placement
@@ -152,6 +152,22 @@ def test_counts_fall_as_beer_and_lambert_say() -> None:
     assert (measurement.counts[..., 0] == 5000).all()
 
 
+@given(tilt=st.floats(-90, 90))
+def test_a_stack_is_a_tilt_at_more_energies(tilt: float) -> None:
+    energies = (700.0, 708.2, 710.2, 730.0)
+    stack = spectral_stack(
+        SPECIMEN, energies=energies, tilt=tilt, pixel_size=PIXEL, shape=SMALL, rays=2
+    )
+    pair = Tilts(angles=(tilt, tilt + 1), voxel_size=PIXEL)
+    series = projected_counts(SPECIMEN, tilts=pair, energies=energies[1:3], shape=SMALL, rays=2)
+    assert np.allclose(stack.counts[1:3], series.counts[:, 0], rtol=1e-6)
+    # Every pixel's spectrum is a sum of those of the three species.
+    spectra = optical_constants(energies).absorption.values
+    density = -np.log(stack.counts / stack.incident).values.reshape(len(energies), -1)
+    left = np.linalg.lstsq(spectra.T, density, rcond=None)[0]
+    assert np.abs(spectra.T @ left - density).max() < 1e-4
+
+
 def test_the_mean_transmission_is_never_below_that_of_the_mean_density() -> None:
     linear, camera = (
         projected_counts(SPECIMEN, tilts=TILTS, shape=SMALL, pixel_mean=mean).counts.values
@@ -226,6 +242,11 @@ def test_a_placement_moves_what_is_seen() -> None:
 def test_impossible_series_are_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(BadInputError, match=message):
         projected_counts(SPECIMEN, **{"tilts": TILTS, "shape": SMALL, **change})  # type: ignore[arg-type]
+
+
+def test_a_stack_of_impossible_pixels_is_refused() -> None:
+    with pytest.raises(BadInputError, match="pixel_size = 0 Å"):
+        spectral_stack(SPECIMEN, energies=ENERGIES, pixel_size=0.0)
 
 
 def test_a_placement_without_numbers_is_refused() -> None:

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echolith.errors import BadInputError
@@ -116,6 +116,31 @@ def test_compositions_are_those_at_points_of_small_voxels() -> None:
         # voxel of 10 Å differs from its middle by up to 4 Å of it.
         assert away.max() < 0.067
         assert away.mean() < 2e-3
+
+
+@settings(max_examples=12)
+@given(specimen=phosphate_specimens(most=3), seed=st.integers(0, 2**16))
+def test_voxels_hold_what_points_in_them_say_also_where_plates_overlap(
+    specimen: PhosphateSpecimen, seed: int
+) -> None:
+    volume = on_voxels(specimen, 45.0, rays=2)
+    edges = np.abs(volume.density.values - 0.5) < 0.499
+    mixed = np.abs(volume.binder.values - 0.5) < 0.499
+    chosen = np.random.default_rng(seed).permutation(np.flatnonzero(~edges & ~mixed))
+    filled = chosen[(volume.density.values + volume.binder.values).ravel()[chosen] > 0.9][:3000]
+    picked = np.unravel_index(np.append(filled, chosen[:1000]), volume.density.shape)
+    points = np.stack(
+        [volume[dim].values[i] for dim, i in zip("xyz", picked[::-1], strict=True)], axis=-1
+    )
+    # A corner may reach into a voxel between its four rays.
+    same = volume.density.values[picked].round() == specimen.density(points)
+    assert same.mean() > 0.998
+    here = volume.density.values[picked] > 0.9
+    owner = specimen.owner(points[here]) + 1
+    # Where two plates meet a voxel may be full and yet of both.
+    assert (volume.particle.values[picked][here] == owner).mean() > 0.97
+    away = np.abs(volume.composition.values[picked] - specimen.composition(points))[here]
+    assert np.median(away) < 0.01
 
 
 @given(specimen=phosphate_specimens(most=3))
