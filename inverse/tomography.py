@@ -44,8 +44,8 @@ def reconstruct(
     xarray.Dataset
         ``absorption`` (z, y, x), 1/Å; where the noise is known and draws are asked for,
         ``absorption_std``: the standard deviation from counting alone. ``iterations`` done and
-        ``predicted_error``, the root-mean-square error of a voxel in 1/Å, NaN where no rule
-        predicted it. Slices without specimen are zero.
+        ``predicted_error``, the root-mean-square error of a voxel in 1/Å, with its
+        ``predicted_error_std``, NaN where no rule predicted it. Slices without specimen are zero.
 
     Raises
     ------
@@ -118,6 +118,7 @@ def _described(volume: Array, projections: xr.Dataset, until: Stop) -> xr.Datase
             "absorption": (("z", "y", "x"), volume, {"units": "1/Å"}),
             "iterations": ((), until.iterations, {"units": "1"}),
             "predicted_error": ((), until.error, {"units": "1/Å"}),
+            "predicted_error_std": ((), until.error_std, {"units": "1/Å"}),
         },
         coords={name: (name, at, {"units": "Å"}) for name, at in (("z", z), ("y", y), ("x", x))},
         attrs={"stopping": until.rule.value},

@@ -9,7 +9,7 @@ import xarray as xr
 from echolith.errors import BadInputError, BadInputWarning
 from echolith.forward.tilts import Tilts
 
-BORDER = 0.1
+BORDER = 0.2
 """Mean optical density of the outermost columns, in units of that of all, that is much."""
 GAP = 3.5
 """Largest gap between tilts in units of the median step."""

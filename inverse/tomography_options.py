@@ -42,7 +42,7 @@ ITERATIONS = {
     Algorithm.OS_SART: 20,
     Algorithm.SIRT: 300,
     Algorithm.CGLS: 30,
-    Algorithm.TV: 80,
+    Algorithm.TV: 150,
 }
 """Largest numbers by default."""
 

@@ -1,9 +1,10 @@
 """Standard deviations of voxels from counting noise, by repeating the reconstruction.
 
 Noise as of the data is added to them, the volume is reconstructed again in the same way, and the
-squared differences are averaged over the draws and the neighbours of each voxel, whose noise is the
-same but for its draw. So positivity and variation act as they do on the data. What the model cannot
-follow (edges within a voxel, missing tilts) is not in it.
+squared differences are averaged over the draws and over those neighbours of each voxel that are as
+full as it is, whose noise is the same but for its draw; a few voxels' worth of the average over all
+as full as it keep it from 0. So positivity and variation act as they do on the data. What the model
+cannot follow (edges within a voxel, missing tilts) is not in it.
 """
 
 from collections.abc import Callable
@@ -18,6 +19,10 @@ from echolith.seeds import stream
 
 NEIGHBOURS = 3
 """Side, in voxels, of the box of neighbours."""
+FULLNESS = (0.05, 0.5)
+"""Absorption that parts empty, partly filled and full voxels, in units of that of full ones."""
+SHARED = 3.0
+"""Voxels' worth of the average over all as full."""
 
 
 def noise_of_voxels(
@@ -54,7 +59,26 @@ def noise_of_voxels(
         moved -= volume
         moved *= moved
         total += moved
-    variance = as_images(total, task.matrix.shape[1]) / draws
-    near = uniform_filter(variance, NEIGHBOURS, mode="nearest")
-    # The running sums of the filter may end a rounding error below 0.
-    return np.asarray(np.sqrt(np.maximum(near, 0)), dtype=np.float32)
+    width = task.matrix.shape[1]
+    variance = _smoothed(as_images(total, width) / np.float32(draws), as_images(volume, width))
+    return np.asarray(np.sqrt(variance), dtype=np.float32)
+
+
+def _smoothed(variance: Array, volume: Array) -> Array:
+    """Average over the neighbours that are as full."""
+    squares = float(np.square(volume, dtype=np.float64).sum())
+    full = squares / max(float(volume.sum(dtype=np.float64)), 1e-30)
+    kinds = np.digitize(volume, np.multiply(FULLNESS, full))
+    result = np.zeros_like(variance)
+    for kind in range(len(FULLNESS) + 1):
+        own = kinds == kind
+        if not own.any():
+            continue
+        box = NEIGHBOURS**variance.ndim
+        number = box * uniform_filter(own.astype(np.float32), NEIGHBOURS, mode="constant")
+        total = box * uniform_filter(variance * own, NEIGHBOURS, mode="constant")
+        mean = float(variance[own].mean(dtype=np.float64))
+        # The running sums of the filter may end a rounding error below 0.
+        all_of_them = np.maximum(total, 0) + SHARED * mean
+        result[own] = (all_of_them / (np.maximum(number, 1) + SHARED))[own]
+    return result
