@@ -119,10 +119,8 @@ def _solve(problem: CountsProblem) -> _Solution:
         (Part.ALL, problem.options.tolerance),
     ):
         if used:
-            # A correction is right at its own columns only: it is made anew as they get better.
             problem, state = problem.with_usual_surroundings(state)
             problem = problem.sliced_for(float(state.common[COMMON.index("thickness")]))
-            problem = problem.corrected(state, part)
         covariance = _covariance(problem, state)
         found = _climb(problem, state, covariance, problem.probes(part), tolerance)
         state, used = found.state, used + found.iterations

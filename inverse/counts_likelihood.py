@@ -73,8 +73,6 @@ class CountsModel:
     reach: float
     """Å; farther columns are taken not to change a frame, in the information alone."""
     workers: int
-    correction: npt.NDArray[np.float32] | None = field(default=None, repr=False)
-    """Counts that a finer model expects more, (probes, dy, dx)."""
 
     @cached_property
     def floor(self) -> np.float32:
@@ -143,7 +141,7 @@ class CountsModel:
                 positions, state=state, transmission=transmission, field=self.grid
             )
             frames = self.propagation.frames(passage, scale)
-            mean = self._mean(frames, batch)
+            mean = frames + self.floor
             counts = np.asarray(self.counts[batch], dtype=np.float32)
             ratio = counts / mean
             value += float((counts * np.log(mean) - mean).sum(dtype=np.float64))
@@ -157,30 +155,6 @@ class CountsModel:
             for (y, x), image in zip(corners, slopes.transmission, strict=True):
                 slope[y : y + ny, x : x + nx] += image
         return _Sums(slope=slope, common=common, value=value, misfit=misfit, pixels=pixels)
-
-    def _mean(self, frames: npt.NDArray[np.float32], probes: Indices) -> npt.NDArray[np.float32]:
-        """Return expected counts from those of the propagation alone."""
-        if self.correction is None:
-            return frames + self.floor
-        corrected = np.maximum(frames + self.correction[probes], 0)
-        return np.asarray(corrected + self.floor)
-
-    def frames(self, state: ColumnState, probes: Indices) -> npt.NDArray[np.float32]:
-        """Return the expected counts at some probes, uncorrected, (probes, dy, dx)."""
-        transmission, _ = self.transmission(state)
-
-        def some(start: int) -> npt.NDArray[np.float32]:
-            passage = self.propagation.forward(
-                self.positions[probes[start : start + PROBES_AT_ONCE]],
-                state=state,
-                transmission=transmission,
-                field=self.grid,
-            )
-            return self.propagation.frames(passage, float(state.common[0]))
-
-        with ThreadPoolExecutor(self.workers) as pool:
-            parts = pool.map(some, range(0, len(probes), PROBES_AT_ONCE))
-            return np.concatenate(list(parts))
 
     def _phase_slope(
         self, total: npt.NDArray[np.complex128], fine: npt.NDArray[np.complex128]

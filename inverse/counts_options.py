@@ -32,12 +32,6 @@ class CountsOptions(Settings):
     """Largest pixel of the waves. At 0.18 Å the fitted thickness is a tenth too small."""
     least_box: Annotated[Angstrom, Field(gt=0)] = 12.0
     """Least side of the box a probe is propagated on."""
-    fine_box: Annotated[Angstrom, Field(gt=0)] = 20.0
-    """Frames are corrected for what a box of this least side, ..."""
-    fine_slice: Annotated[Angstrom, Field(gt=0)] = 2.9
-    """... slices of this thickness ..."""
-    fine_sampling: Annotated[Angstrom, Field(gt=0)] = 0.12
-    """... and pixels of at most this size change."""
     reach: Annotated[Angstrom, Field(gt=0)] = 5.0
     """Columns farther from a probe add nothing to the information of its frame. At 2.8 Å the
     steps of columns outside the field are several times too long."""

@@ -38,8 +38,6 @@ class CountsProblem:
     """Model, start, and what is known beforehand."""
 
     model: CountsModel
-    fine: CountsModel
-    """A larger box and thin slices: too slow for more than a few calls."""
     start: ColumnState
     names: tuple[str, ...]
     outside: Array
@@ -62,31 +60,28 @@ class CountsProblem:
         prior_std = _prior(state, outside, _supposed(columns), options)
         values = np.asarray(counts.values)
 
-        def model(side: float, sampling: float) -> CountsModel:
-            box = probe_box(acquisition, least_side=side, sampling=sampling)
-            propagation = Propagation(acquisition=acquisition, box=box, slices=1)
-            positions = acquisition.scan.positions().reshape(-1, 2)
-            grid = propagation.field(positions)
-            profiles = Profiles(
-                grid=grid.finer(FINER),
-                names=names,
-                content=options.content,
-                energy=acquisition.beam.energy,
-            )
-            return CountsModel(
-                counts=values.reshape(-1, *values.shape[2:]),
-                positions=positions,
-                propagation=propagation,
-                profiles=profiles,
-                grid=grid,
-                free=prior_std > 0,
-                reach=options.reach,
-                workers=threads(),
-            )
-
+        box = probe_box(acquisition, least_side=options.least_box, sampling=options.sampling)
+        propagation = Propagation(acquisition=acquisition, box=box, slices=1)
+        positions = acquisition.scan.positions().reshape(-1, 2)
+        grid = propagation.field(positions)
+        profiles = Profiles(
+            grid=grid.finer(FINER),
+            names=names,
+            content=options.content,
+            energy=acquisition.beam.energy,
+        )
+        model = CountsModel(
+            counts=values.reshape(-1, *values.shape[2:]),
+            positions=positions,
+            propagation=propagation,
+            profiles=profiles,
+            grid=grid,
+            free=prior_std > 0,
+            reach=options.reach,
+            workers=threads(),
+        )
         problem = cls(
-            model=model(options.least_box, options.sampling),
-            fine=model(options.fine_box, options.fine_sampling),
+            model=model,
             start=state,
             names=names,
             outside=outside,
@@ -97,21 +92,8 @@ class CountsProblem:
 
     def sliced_for(self, thickness: float) -> "CountsProblem":
         """Return the problem with slices that suit a thickness, Å."""
-        return replace(
-            self,
-            model=_sliced(self.model, thickness / self.options.slice_thickness),
-            fine=_sliced(self.fine, thickness / self.options.fine_slice),
-        )
-
-    def corrected(self, state: ColumnState, part: "Part") -> "CountsProblem":
-        """Return the problem with frames that are those of the fine model at a state.
-
-        Those of a part of the probes; away from the state they change as those of the model do.
-        """
-        probes = self.probes(part)
-        more = np.zeros(self.model.counts.shape, dtype=np.float32)
-        more[probes] = self.fine.frames(state, probes) - self.model.frames(state, probes)
-        return replace(self, model=replace(self.model, correction=more))
+        model = _sliced(self.model, thickness / self.options.slice_thickness)
+        return replace(self, model=model)
 
     @property
     def free(self) -> Indices:
