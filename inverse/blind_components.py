@@ -88,7 +88,6 @@ def blind_components(
 
 def _with_element(data: Array, inside: Mask, before: Mask, minimum: float) -> Array:
     amount = data[inside].mean(axis=0) - data[before].mean(axis=0)
-    amount = amount - np.percentile(amount, 5)  # what the substrate has there
     used = amount > minimum
     if used.sum() < 20:
         raise BadInputError(

@@ -53,7 +53,7 @@ def two_energy_composition(
     -------
     xarray.Dataset
         ``density``, ``composition`` (NaN where the voxel is less than half filled) and, where the
-        absorption has uncertainties, ``density_std`` and ``composition_std``.
+        absorption has uncertainties, ``density_std`` and ``composition_std`` (infinite there).
 
     Raises
     ------
@@ -84,7 +84,8 @@ def two_energy_composition(
     if "absorption_std" in absorption:
         variance = ordered["absorption_std"].values.astype(np.float64) ** 2
         values["density_std"] = np.sqrt(np.tensordot(inverse.sum(axis=0) ** 2, variance, axes=1))
-        values["composition_std"] = np.sqrt((gradient**2 * variance).sum(axis=0))
+        spread = np.sqrt((gradient**2 * variance).sum(axis=0))
+        values["composition_std"] = np.where(inside, spread, np.inf)
     coordinates = {name: absorption[name] for name in others if name in absorption.coords}
     return xr.Dataset(
         {name: (tuple(others), value, {"units": "1"}) for name, value in values.items()},

@@ -10,6 +10,7 @@ from echolith.errors import BadInputError, BadInputWarning, near_match
 from echolith.forward.acquisition import Settings
 from echolith.validation.scenario import Scenario
 from echolith.validation.scenarios import (
+    lfp_tomography,
     li_rich_damage,
     li_rich_haadf_drift,
     li_rich_oxide,
@@ -58,6 +59,11 @@ def own_scenarios() -> dict[str, Entry]:
             summary=li_rich_damage.SUMMARY,
             settings=li_rich_damage.LiRichDamageSettings,
             make=li_rich_damage.li_rich_damage,
+        ),
+        "lfp-tomography": Entry(
+            summary=lfp_tomography.SUMMARY,
+            settings=lfp_tomography.LfpTomographySettings,
+            make=lfp_tomography.lfp_tomography,
         ),
     }
 

@@ -1,0 +1,161 @@
+"""Scenario ``lfp-tomography``: LiFePO4 plates at two energies over a tilt series.
+
+Projections of optical density (no ptychography): asked for are the density and the composition of
+every voxel, and the state of charge.
+"""
+
+from functools import partial
+from typing import Annotated
+
+import numpy as np
+import xarray as xr
+from pydantic import Field
+
+from echolith.errors import BadInputError
+from echolith.forward.acquisition import Settings
+from echolith.forward.noise import PoissonCounting
+from echolith.forward.optical_density import projected_counts
+from echolith.forward.tilts import Tilts
+from echolith.forward.xray_absorption import ENERGIES, IronEdge
+from echolith.inverse.composition_volume import CompositionSolver, recover_composition
+from echolith.structures.phosphate_ensemble import PlateEnsemble, phosphate_ensemble
+from echolith.structures.phosphate_plates import PhosphateSpecimen
+from echolith.structures.phosphate_raster import true_volume
+from echolith.structures.plate_packing import PackingRegion
+from echolith.units import Electronvolt
+from echolith.validation.gauge import nothing_free
+from echolith.validation.metrics import NamedMetric, absolute_error
+from echolith.validation.scenario import Scenario
+from echolith.validation.statistics import Residuals
+
+SUMMARY = "LiFePO4 plates, soft X-ray tomography at two energies: composition of every voxel"
+FULL = 0.999
+"""Share of a voxel that is phosphate, above which it is called inside a particle."""
+
+
+class LfpTomographySettings(Settings):
+    """What can be set in the scenario ``lfp-tomography``."""
+
+    plates: Annotated[int, Field(ge=1, le=150)] = 8
+    state_of_charge: Annotated[float, Field(ge=0, le=1)] = 0.2
+    active_fraction: Annotated[float, Field(ge=0, le=1)] = 0.4
+    pixels: Annotated[int, Field(ge=16, le=1024)] = 72
+    """Along each side of a projection; so many voxels along each side of the volume."""
+    tilts: Tilts = Tilts()
+    energies: tuple[Electronvolt, Electronvolt] = ENERGIES
+    incident: Annotated[int, Field(ge=1)] = 1000
+    """Photons per pixel, view and energy."""
+    edge: IronEdge = IronEdge()
+    solver: CompositionSolver = CompositionSolver()
+
+    @property
+    def ensemble(self) -> PlateEnsemble:
+        """Plates in a cylinder that stays in the field at every tilt."""
+        field = 0.9 * self.pixels * self.tilts.voxel_size
+        region = PackingRegion(height=field, width=field, depth=0.7 * field)
+        return PlateEnsemble(
+            count=self.plates,
+            region=region,
+            state_of_charge=self.state_of_charge,
+            active_fraction=self.active_fraction,
+            binder=min(2, self.plates),
+        )
+
+
+def lfp_tomography(settings: LfpTomographySettings) -> Scenario:
+    """Make the scenario from its settings.
+
+    Raises
+    ------
+    BadInputError
+        If the two energies are one.
+    """
+    if settings.energies[0] == settings.energies[1]:
+        raise BadInputError(
+            f"energies = {settings.energies[0]:g} eV twice; expected one on each white line, e.g. "
+            f"{ENERGIES[0]:g} and {ENERGIES[1]:g} eV"
+        )
+    return Scenario(
+        name="lfp-tomography",
+        settings=settings,
+        build=partial(_build, settings),
+        truth=partial(_truth, settings),
+        forward=partial(_forward, settings),
+        noise=PoissonCounting(),
+        solver=partial(recover_composition, options=settings.solver),
+        gauge=nothing_free,
+        metrics=(
+            root_mean_square("composition", name="composition_rms"),
+            mean_error("composition", name="composition_bias"),
+            root_mean_square("density", name="density_rms"),
+            absolute_error("state_of_charge", unit="1", scale=1.0),
+        ),
+        quantities=("state_of_charge",),
+        notes=(
+            "The solver's model differs from the generating one: projections come from chords "
+            "through analytic plates, three by three rays a pixel, transmissions averaged; the "
+            "solver projects voxels. It knows the absorption of the pure phases.",
+            "Composition is scored on voxels that lie wholly inside a particle.",
+        ),
+        residuals=composition_residuals,
+    )
+
+
+def root_mean_square(variable: str, *, name: str) -> NamedMetric:
+    """Root-mean-square error over the voxels where both are known."""
+    return NamedMetric(
+        name=name,
+        unit="1",
+        function=lambda e, t: float(np.sqrt((_errors(e, t, variable) ** 2).mean())),
+    )
+
+
+def mean_error(variable: str, *, name: str) -> NamedMetric:
+    """Mean error over the voxels where both are known, its size."""
+    return NamedMetric(
+        name=name, unit="1", function=lambda e, t: float(abs(_errors(e, t, variable).mean()))
+    )
+
+
+def _errors(estimate: xr.Dataset, truth: xr.Dataset, variable: str) -> np.ndarray:
+    error = (estimate[variable] - truth[variable]).values
+    return np.asarray(error[np.isfinite(error)])
+
+
+def composition_residuals(estimate: xr.Dataset, truth: xr.Dataset) -> dict[str, Residuals]:
+    """Return the errors of the composition of voxels inside particles."""
+    error = (estimate["composition"] - truth["composition"]).transpose("z", "y", "x").values
+    known = np.flatnonzero(np.isfinite(error))
+    std = np.full(error.size, np.nan)
+    if "composition_std" in estimate:
+        std = estimate["composition_std"].transpose("z", "y", "x").values.ravel()
+    found = Residuals(key=known, error=error.ravel()[known], std=std[known], unit="1")
+    return {"composition": found} if len(known) else {}
+
+
+def _build(settings: LfpTomographySettings, seed: int) -> PhosphateSpecimen:
+    return phosphate_ensemble(settings.ensemble, seed=seed)
+
+
+def _forward(settings: LfpTomographySettings, specimen: PhosphateSpecimen) -> xr.Dataset:
+    return projected_counts(
+        specimen,
+        tilts=settings.tilts,
+        energies=settings.energies,
+        shape=(settings.pixels, settings.pixels),
+        incident=settings.incident,
+        edge=settings.edge,
+    )
+
+
+def _truth(settings: LfpTomographySettings, specimen: PhosphateSpecimen) -> xr.Dataset:
+    """Return voxels; composition is NaN where a voxel is not wholly inside a particle."""
+    found = true_volume(specimen, settings.tilts.voxel_size, (settings.pixels,) * 3)
+    inside = found["density"] > FULL
+    return xr.Dataset(
+        {
+            "density": found["density"],
+            "composition": found["composition"].where(inside).assign_attrs(units="1"),
+            "state_of_charge": ((), specimen.state_of_charge, {"units": "1"}),
+        }
+    )
