@@ -5,7 +5,6 @@ import xarray as xr
 
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import Settings
-from echolith.forward.xray_absorption import IronEdge, phosphate_response
 from echolith.inverse.tomography import reconstruct
 from echolith.inverse.tomography_options import TomographyOptions
 from echolith.inverse.two_energy import TwoEnergy, two_energy_composition
@@ -16,12 +15,10 @@ class CompositionSolver(Settings):
 
     tomography: TomographyOptions = TomographyOptions()
     chemistry: TwoEnergy = TwoEnergy()
-    edge: IronEdge = IronEdge()
-    """What the pure phases absorb, as far as the solver knows."""
 
 
 def recover_composition(
-    measurement: xr.Dataset, *, options: CompositionSolver | None = None
+    measurement: xr.Dataset, *, response: xr.DataArray, options: CompositionSolver | None = None
 ) -> xr.Dataset:
     """Reconstruct both energies and solve for the two phases.
 
@@ -29,6 +26,8 @@ def recover_composition(
     ----------
     measurement : xarray.Dataset
         Projections at two energies, see `echolith.inverse.tomography.reconstruct`.
+    response : xarray.DataArray
+        Absorption of the pure phases, (species, energy), 1/Å: LiFePO4, then FePO4.
     options : CompositionSolver, optional
 
     Returns
@@ -49,8 +48,6 @@ def recover_composition(
             "(e.g. 708.2 and 710.2 eV): one alone tells no composition"
         )
     volumes = reconstruct(measurement, options=options.tomography)
-    energies = tuple(float(energy) for energy in measurement["energy"].values)
-    response = phosphate_response(energies, edge=options.edge)
     found = two_energy_composition(volumes, response=response, options=options.chemistry)
     return found.assign(state_of_charge=((), state_of_charge(found), {"units": "1"}))
 

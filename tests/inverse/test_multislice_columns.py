@@ -81,7 +81,9 @@ def test_columns_are_named_by_their_sites_however_the_crystal_lies(
 def test_nothing_is_named_where_the_dark_field_disagrees(dark: tuple[float, ...]) -> None:
     points, kinds = crystal(17, False, (1.0, 2.0))
     phase = image(points, np.array(PHASES)[kinds], 0.4)
-    counts = np.random.default_rng(0).poisson(image(points, np.array(dark, dtype=np.float64)[kinds], 0.4) + 2)
+    counts = np.random.default_rng(0).poisson(
+        image(points, np.array(dark, dtype=np.float64)[kinds], 0.4) + 2
+    )
     with pytest.raises(UndeterminedSpeciesError, match="undetermined: the dark field is"):
         name_columns(find_columns(phase), phase, phase.copy(data=counts))
 

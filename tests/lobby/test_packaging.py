@@ -39,6 +39,7 @@ OPERATORS = {
     "projection",
     "projection_kernels",
     "tilts",
+    "xray_probe",
 }
 HEAVY = ("abtem", "ase", "dask", "gemmi", "h5py", "matplotlib", "numba", "numpy", "scipy", "xarray")
 

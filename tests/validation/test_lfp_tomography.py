@@ -1,5 +1,7 @@
 """Scenario lfp-tomography: composition of plates from counts, and bad settings."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,13 +12,13 @@ SMALL = {"plates": 3, "pixels": 48, "tilts": {"angles": tuple(range(-80, 78, 2))
 
 
 @pytest.fixture(scope="module")
-def sample() -> tuple:
+def sample() -> tuple[Any, ...]:
     scenario = el.scenario("lfp-tomography", **SMALL)
     _, measurement, truth = scenario.simulate(seed=3)
     return scenario, measurement, truth, scenario.solver(measurement)
 
 
-def test_composition_comes_back(sample: tuple) -> None:
+def test_composition_comes_back(sample: tuple[Any, ...]) -> None:
     """The counting floor of a voxel at 3000 transmitted photons and 79 tilts is 0.04.
 
     sigma = pi / sqrt(12 tilts photons) = 0.0019 in optical density; at 0.1 a voxel and a noise gain
@@ -30,7 +32,7 @@ def test_composition_comes_back(sample: tuple) -> None:
     assert abs(error) < 0.02
 
 
-def test_nothing_is_said_of_empty_voxels(sample: tuple) -> None:
+def test_nothing_is_said_of_empty_voxels(sample: tuple[Any, ...]) -> None:
     _, _, truth, estimate = sample
     empty = truth["density"].values == 0
     far = empty & (estimate["density"].values < 0.5)
@@ -39,7 +41,7 @@ def test_nothing_is_said_of_empty_voxels(sample: tuple) -> None:
     assert np.isfinite(estimate["density"].values).all()
 
 
-def test_one_energy_is_refused(sample: tuple) -> None:
+def test_one_energy_is_refused(sample: tuple[Any, ...]) -> None:
     scenario, measurement, _, _ = sample
     with pytest.raises(BadInputError, match="1 energies; expected 2"):
         scenario.solver(measurement.isel(energy=[0]))

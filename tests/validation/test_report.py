@@ -265,7 +265,7 @@ def test_labels_of_several_exposures_do_not_overlap(content: ReportContent, line
         data[name].isel(scan_y=np.arange(lines) % data.sizes["scan_y"])
         for data, name in ((content.measurement, "haadf"), (content.estimate, "phase"))
     ]
-    along = xr.IndexVariable("scan_y", 0.2 * np.arange(lines))
+    along = ("scan_y", 0.2 * np.arange(lines))
     haadf, phase = (
         image.assign_coords(scan_y=along).expand_dims(
             exposure=["pristine", "charged", "discharged"]

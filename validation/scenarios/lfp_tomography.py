@@ -16,7 +16,7 @@ from echolith.forward.acquisition import Settings
 from echolith.forward.noise import PoissonCounting
 from echolith.forward.optical_density import projected_counts
 from echolith.forward.tilts import Tilts
-from echolith.forward.xray_absorption import ENERGIES, IronEdge
+from echolith.forward.xray_absorption import ENERGIES, IronEdge, phosphate_response
 from echolith.inverse.composition_volume import CompositionSolver, recover_composition
 from echolith.structures.phosphate_ensemble import PlateEnsemble, phosphate_ensemble
 from echolith.structures.phosphate_plates import PhosphateSpecimen
@@ -82,7 +82,11 @@ def lfp_tomography(settings: LfpTomographySettings) -> Scenario:
         truth=partial(_truth, settings),
         forward=partial(_forward, settings),
         noise=PoissonCounting(),
-        solver=partial(recover_composition, options=settings.solver),
+        solver=partial(
+            recover_composition,
+            response=phosphate_response(settings.energies, edge=settings.edge),
+            options=settings.solver,
+        ),
         gauge=nothing_free,
         metrics=(
             root_mean_square("composition", name="composition_rms"),
