@@ -105,6 +105,7 @@ class IronEdge(Settings):
             raise ValueError(
                 f"peak = {self.peak:g} 1/Å; expected 5e-4 to 5e-3 1/Å; 0.016 per nm is 1.6e-3"
             )
+        _heights(self)  # refuses ratios that no white lines have
         return self
 
     def profile(self, energies: Floats, lines: tuple[_Line, ...]) -> Floats:
@@ -171,7 +172,7 @@ def _heights(edge: IronEdge) -> dict[str, tuple[float, float]]:
     known.append(0.0)
     areas = np.linalg.solve(np.array(rows), np.array(known))
     if areas.min() < 0:
-        raise BadInputError(
+        raise ValueError(
             f"ratios {edge.lithiated_ratio:g} and {edge.delithiated_ratio:g} at a peak of "
             f"{edge.peak:g} 1/Å need a white line below 0; use ratios farther from each other "
             "than the steps alone give, or a higher peak"

@@ -73,12 +73,14 @@ def test_volume_and_iron_are_conserved_whatever_the_orientation(
 @given(specimen=phosphate_specimens(most=2))
 def test_a_coarse_raster_is_the_mean_of_a_fine_one(specimen: PhosphateSpecimen) -> None:
     # 4 rays in a voxel of 120 Å are 2 rays in one of 60 Å, so nothing but rounding may differ;
-    # along z compositions are read at other points.
+    # along z compositions are read at other points, which shows where they have a kink.
     coarse, fine = on_voxels(specimen, 120.0, rays=4), on_voxels(specimen, 60.0, rays=2)
     density = fine.density.coarsen(z=2, y=2, x=2).mean().values
     assert np.allclose(coarse.density, density, atol=1e-5)
     reacted = (fine.density * fine.composition).coarsen(z=2, y=2, x=2).mean().values
-    assert np.allclose(coarse.density * coarse.composition, reacted, atol=2e-4)
+    ours = (coarse.density * coarse.composition).values
+    assert np.allclose(ours, reacted, atol=1e-3)
+    assert abs(ours.sum() - reacted.sum()) < 2e-4 * reacted.sum() + 1e-3
     volume = on_voxels(specimen, 120.0, rays=1).density.values
     assert np.abs(volume - density).mean() < 0.01
 
