@@ -97,7 +97,7 @@ def lfp_tomography(settings: LfpTomographySettings) -> Scenario:
         quantities=("state_of_charge",),
         notes=(
             "The solver's model differs from the generating one: projections come from chords "
-            "through analytic plates, three by three rays a pixel, transmissions averaged; the "
+            "through analytic plates, three by three rays a pixel, their densities averaged; the "
             "solver projects voxels. It knows the absorption of the pure phases.",
             "Composition is scored on voxels that lie wholly inside a particle.",
         ),
