@@ -8,10 +8,8 @@ from pydantic import Field, field_validator
 
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import Settings
+from echolith.forward.xray_factors import PLANCK_TIMES_LIGHT
 from echolith.units import Angstrom, Electronvolt
-
-HC = 12398.419843
-"""Planck's constant times the speed of light, eV Å (CODATA 2018, exact by definition)."""
 
 
 class ZonePlate(Settings):
@@ -45,7 +43,7 @@ def photon_wavelength(energy: Electronvolt) -> float:
         raise BadInputError(
             f"energy = {energy:g} eV; expected 50 to 2e5 eV; did you give it in keV?"
         )
-    return HC / energy
+    return PLANCK_TIMES_LIGHT / energy
 
 
 def zone_plate_probe(

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import Settings
+from echolith.inverse.spectrum_fit import smooth_background
 from echolith.units import Electronvolt
 
 Array = npt.NDArray[np.float64]
@@ -72,8 +73,7 @@ def blind_components(
     others = [dim for dim in density.dims if dim != "energy"]
     data = density.transpose("energy", *others).values.astype(np.float64).reshape(len(energy), -1)
     used = _with_element(data, inside, before, options.minimum_density)
-    scaled = (energy - energy.mean()) / np.ptp(energy)
-    smooth, _ = np.linalg.qr(np.vander(scaled, options.background_degree + 1))
+    smooth, _ = np.linalg.qr(smooth_background(energy, options.background_degree))
     left = used - smooth @ (smooth.T @ used)
     edges = _edges(left, options.extreme)
     spectra = np.stack([_levelled(edge, inside, before) for edge in edges.T])

@@ -59,7 +59,6 @@ class CountsProblem:
         outside = _outside(columns, acquisition)
         prior_std = _prior(state, outside, _supposed(columns), options)
         values = np.asarray(counts.values)
-
         box = probe_box(acquisition, least_side=options.least_box, sampling=options.sampling)
         propagation = Propagation(acquisition=acquisition, box=box, slices=1)
         positions = acquisition.scan.positions().reshape(-1, 2)

@@ -93,14 +93,13 @@ def start(measurement: xr.Dataset, *, probe: Array | None = None) -> State:
     if wave.shape != (size, size):
         raise BadInputError(f"probe of shape {wave.shape}; expected {(size, size)} as the frames")
     amplitude = np.sqrt(float(measurement.attrs["photons"])) / np.linalg.norm(wave)
-    mean = counts.mean(axis=0)
     return State(
         counts=counts,
         corners=corners,
         ramps=ramps,
         transmission=np.ones(field, dtype=np.complex64),
         spectrum=np.fft.fft2(wave * amplitude).astype(np.complex64),
-        background=np.zeros_like(mean),
+        background=np.zeros((size, size), dtype=np.float32),
         photons=float(measurement.attrs["photons"]),
         pixel_size=step,
         origin=(float(first[0] - size // 2) * step, float(first[1] - size // 2) * step),

@@ -63,7 +63,7 @@ def fit_spectra(
     options = options or SpectrumFit()
     known = _at_energies(references, spectra)
     energy = spectra["energy"].values.astype(np.float64)
-    background = _background(energy, options.background_degree)
+    background = smooth_background(energy, options.background_degree)
     design = np.concatenate([known.values.T, background], axis=1)
     _check(design, known)
     others = [dim for dim in spectra.dims if dim != "energy"]
@@ -100,7 +100,8 @@ def _at_energies(references: xr.DataArray, spectra: xr.DataArray) -> xr.DataArra
     return references.sortby("energy").interp(energy=wanted)
 
 
-def _background(energy: Array, degree: int) -> Array:
+def smooth_background(energy: Array, degree: int) -> Array:
+    """Return Legendre polynomials over the range of energies, (energy, degree + 1)."""
     if degree < 0:
         return np.empty((len(energy), 0))
     middle, half = (energy.max() + energy.min()) / 2, np.ptp(energy) / 2 or 1.0

@@ -12,6 +12,7 @@ from echolith.errors import BadInputError
 from echolith.forward.acquisition import Settings
 
 Array = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 
 class CompositionRule(Enum):
@@ -71,15 +72,14 @@ def two_energy_composition(
     ordered = absorption.transpose("energy", *others)
     measured = ordered["absorption"].values.astype(np.float64)
     inverse = np.linalg.inv(matrix)
-    amounts = np.tensordot(inverse, measured, axes=1)
+    amounts = np.asarray(np.tensordot(inverse, measured, axes=1), dtype=np.float64)
     density = amounts.sum(axis=0)
     inside = density >= options.minimum_density
     with np.errstate(divide="ignore", invalid="ignore"):
-        composition = np.where(inside, amounts[1] / density, np.nan)
-        gradient = inverse[1][:, None] - composition.ravel() * inverse.sum(axis=0)[:, None]
-        gradient = gradient.reshape(2, *density.shape) / density
         if options.rule is CompositionRule.POLAR_ANGLE:
             composition, gradient = _by_angle(measured, matrix, inside)
+        else:
+            composition, gradient = _by_amounts(amounts, inverse, inside)
     values = {"density": density, "composition": composition}
     if "absorption_std" in absorption:
         variance = ordered["absorption_std"].values.astype(np.float64) ** 2
@@ -124,7 +124,14 @@ def response_matrix(absorption: xr.Dataset, response: xr.DataArray) -> Array:
     return matrix
 
 
-def _by_angle(measured: Array, matrix: Array, inside: Array) -> tuple[Array, Array]:
+def _by_amounts(amounts: Array, inverse: Array, inside: Mask) -> tuple[Array, Array]:
+    density = amounts.sum(axis=0)
+    composition = np.where(inside, amounts[1] / density, np.nan)
+    gradient = inverse[1][:, None] - composition.ravel() * inverse.sum(axis=0)[:, None]
+    return composition, gradient.reshape(amounts.shape) / density
+
+
+def _by_angle(measured: Array, matrix: Array, inside: Mask) -> tuple[Array, Array]:
     ends = np.arctan2(matrix[1], matrix[0])
     angle = np.arctan2(measured[1], measured[0])
     composition = np.where(inside, (angle - ends[0]) / (ends[1] - ends[0]), np.nan)

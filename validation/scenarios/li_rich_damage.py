@@ -22,19 +22,17 @@ from echolith.forward.surface_growth import (
     SurfaceGrowth,
     depths_of_exposures,
 )
+from echolith.inverse.column_composition import LITHIUM, METAL
 from echolith.inverse.surface_damage import recover_damage
 from echolith.structures.surface_layers import SurfacePhase
 from echolith.units import Angstrom
 from echolith.validation.gauge import nothing_free
 from echolith.validation.metrics import NamedMetric, absolute_error
-from echolith.validation.residuals import array_residuals
 from echolith.validation.scenario import Scenario
 from echolith.validation.scenarios.li_rich_surface import LiRichSurfaceSettings, li_rich_surface
 
 SUMMARY = "Li-rich layered oxide, scanned again and again: growth of the reconstructed surface"
 QUANTITIES = ("growth", "alkali_contrast")
-METAL, LITHIUM = 2.09, 0.315
-"""Å; electron scattering factors at 0.7 1/Å, International Tables C, 4.3.2.2."""
 
 Specimens = Mapping[str, Atoms]
 
@@ -112,9 +110,8 @@ def li_rich_damage(settings: LiRichDamageSettings) -> Scenario:
         notes=(
             "The solver's model differs from the generating one, as in li-rich-surface. A layer "
             "has the depth that it reaches half-way through an exposure throughout it. There is "
-            "no bound: depth is no smooth parameter of a crystal of single atoms.",
+            "no bound of the growth yet; that of one depth is in li-rich-surface.",
         ),
-        residuals=array_residuals,
     )
 
 
