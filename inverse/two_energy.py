@@ -71,7 +71,7 @@ def two_energy_composition(
     others = [dim for dim in absorption["absorption"].dims if dim != "energy"]
     ordered = absorption.transpose("energy", *others)
     measured = ordered["absorption"].values.astype(np.float64)
-    inverse = np.linalg.inv(matrix)
+    inverse = np.asarray(np.linalg.inv(matrix), dtype=np.float64)
     amounts = np.asarray(np.tensordot(inverse, measured, axes=1), dtype=np.float64)
     density = amounts.sum(axis=0)
     inside = density >= options.minimum_density
