@@ -23,13 +23,17 @@ def describe_settings(model: type[BaseModel], *, prefix: str = "") -> list[dict[
     list of dict
         ``name``, ``unit`` (or None), ``default`` (JSON value), ``choices`` (or None).
     """
-    defaults = model()
+    return _rows(model(), prefix)
+
+
+def _rows(defaults: BaseModel, prefix: str) -> list[dict[str, Any]]:
+    """List the values of a model, which may differ from the defaults of its own class."""
     plain = defaults.model_dump(mode="json")
     rows: list[dict[str, Any]] = []
-    for name, field in model.model_fields.items():
+    for name, field in type(defaults).model_fields.items():
         value = getattr(defaults, name)
         if isinstance(value, BaseModel):
-            rows += describe_settings(type(value), prefix=f"{prefix}{name}.")
+            rows += _rows(value, f"{prefix}{name}.")
             continue
         choices = [str(item.value) for item in type(value)] if isinstance(value, Enum) else None
         rows.append(
