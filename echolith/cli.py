@@ -135,9 +135,10 @@ def run(
     foreign = _solver(solver, python, time_limit, memory_limit)
     result: Run | None
     residuals = None
+    keep = out / "stages" if out is not None else None
     with session(strict=strict, workers=workers) as progress:
         if measurement is not None:
-            result = _invert(chosen, measurement, foreign, progress)
+            result = _invert(chosen, measurement, foreign, progress, keep=keep)
             summary, failed = result.summary, False
         elif seeds is not None:
             outcome = _run_seeds(
@@ -153,6 +154,7 @@ def run(
                 seed=seed,
                 solver=foreign,
                 noise_free=noise_free,
+                keep=keep,
                 announce=progress.announce,
             )
             summary, failed = result.summary, False
@@ -268,11 +270,20 @@ def _solver(
     return solver_process(target, python, time_limit, memory_limit)
 
 
-def _invert(chosen: "Scenario", path: Path, solver: "Solver | None", progress: Progress) -> "Run":
+def _invert(
+    chosen: "Scenario",
+    path: Path,
+    solver: "Solver | None",
+    progress: Progress,
+    *,
+    keep: Path | None,
+) -> "Run":
     from echolith.forward.importers import read_measurement
     from echolith.validation.run import invert
 
-    return invert(chosen, read_measurement(path), solver=solver, announce=progress.announce)
+    return invert(
+        chosen, read_measurement(path), solver=solver, keep=keep, announce=progress.announce
+    )
 
 
 def _run_seeds(

@@ -106,11 +106,11 @@ def _path(scenario: Scenario, seed: int, folder: Path) -> Path | None:
     settings = scenario.settings.model_dump(mode="json")
     what = json.dumps([scenario.name, settings, seed], sort_keys=True)
     versions = json.dumps([version(name) for name in ENGINES])
-    code = _code([*SIMULATING, getattr(make, "__module__", "").split(".")[0]])
+    code = code_of([*SIMULATING, getattr(make, "__module__", "").split(".")[0]])
     return folder / f"{_digest(what.encode())}.{_digest(versions.encode(), *code)}.h5"
 
 
-def _code(packages: Iterable[str]) -> Iterable[bytes]:
+def code_of(packages: Iterable[str]) -> Iterable[bytes]:
     """Yield the text of every module of the packages; of echolith itself only those named."""
     for name in sorted({*packages} - {"echolith"}):
         module = sys.modules.get(name)

@@ -7,14 +7,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from echolith.inverse.staged_solver import StagedSolver
 from echolith.protocols import Solver
 from echolith.validation.estimate_check import check_estimate
+from echolith.validation.mean_store import kept_mean
 from echolith.validation.scenario import Scenario
+from echolith.validation.stage_store import solve
 
 VERSIONS_OF = ("echolith", "abtem", "ase", "numpy", "scipy", "xarray")
 
@@ -51,6 +55,7 @@ def run_once(
     seed: int = 0,
     solver: Solver | None = None,
     noise_free: bool = False,
+    keep: Path | None = None,
     announce: Callable[[str], None] = lambda _name: None,
 ) -> Run:
     """Simulate, invert and score one case.
@@ -64,6 +69,9 @@ def run_once(
         Measurement to estimate; the scenario's reference solver by default.
     noise_free : bool
         Leave counting noise out.
+    keep : Path, optional
+        Folder for the stages of a staged solver, to go on from after a break; nothing is kept for
+        other solvers.
     announce : callable
         Told the name of each stage as it begins.
 
@@ -72,13 +80,24 @@ def run_once(
     Run
     """
     stages = Stages(announce=announce)
+    staged = isinstance(solver or scenario.solver, StagedSolver)
+    folder = keep if staged else None
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     with stages.stage("build"):
         specimen = scenario.build(seed)
         truth = scenario.truth(specimen)
     with stages.stage("simulate"):
-        mean = scenario.forward(specimen).compute()
+        mean = kept_mean(scenario, specimen, seed=seed, folder=folder)
     return run_on_mean(
-        scenario, mean, truth, seed=seed, solver=solver, noise_free=noise_free, stages=stages
+        scenario,
+        mean,
+        truth,
+        seed=seed,
+        solver=solver,
+        noise_free=noise_free,
+        keep=folder,
+        stages=stages,
     )
 
 
@@ -91,12 +110,15 @@ def run_on_mean(
     stages: Stages,
     solver: Solver | None = None,
     noise_free: bool = False,
+    keep: Path | None = None,
 ) -> Run:
     """Draw counts from a kept mean, invert and score (arguments as for `run_once`)."""
     with stages.stage("count"):
         measurement = mean if noise_free else scenario.noise.sample(mean, seed=seed).compute()
     with stages.stage("solve"):
-        estimate = (solver or scenario.solver)(measurement)
+        estimate = solve(
+            solver or scenario.solver, measurement, folder=keep, announce=stages.announce
+        )
         check_estimate(estimate, quantities=scenario.quantities, truth=truth)
     with stages.stage("score"):
         scores = scenario.score(estimate, truth)
@@ -119,12 +141,13 @@ def invert(
     measurement: xr.Dataset,
     *,
     solver: Solver | None = None,
+    keep: Path | None = None,
     announce: Callable[[str], None] = lambda _name: None,
 ) -> Run:
-    """Invert a recorded measurement: no truth, so no scores."""
+    """Invert a recorded measurement: no truth, so no scores (`keep` as in `run_once`)."""
     stages = Stages(announce=announce)
     with stages.stage("solve"):
-        estimate = (solver or scenario.solver)(measurement)
+        estimate = solve(solver or scenario.solver, measurement, folder=keep, announce=announce)
         check_estimate(estimate, quantities=scenario.quantities)
     summary = {
         "scenario": scenario.name,
