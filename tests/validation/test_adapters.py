@@ -4,8 +4,6 @@ Those that need another package run in the environments named in ECHOLITH_PEERS_
 separated as in PATH), else in this one, and are left out where it is absent.
 """
 
-import os
-import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -21,6 +19,7 @@ from echolith.validation.estimate_check import check_estimate
 from echolith.validation.matching import match_columns
 from echolith.validation.solver_process import SolverProcess
 from tests.inverse.weak_phase import Cell, Field, haadf_image, phase_image, true_columns
+from tests.peers import environment_with
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 # Rows and columns of unequal number and step, so that no transpose goes unseen.
@@ -47,15 +46,6 @@ def counts() -> xr.Dataset:
 def truth() -> xr.Dataset:
     named = {name: ((), length, {"units": "Å"}) for name, length in Cell().distances().items()}
     return true_columns(FIELD).drop_vars("sign").assign(named)
-
-
-def environment_with(*packages: str) -> Path:
-    code = "import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, sys.argv[1:])))"
-    named = os.environ.get("ECHOLITH_PEERS_PYTHON", sys.executable)
-    for interpreter in named.split(os.pathsep):
-        if subprocess.run([interpreter, "-c", code, *packages]).returncode == 0:
-            return Path(interpreter)
-    pytest.skip(f"no environment in ECHOLITH_PEERS_PYTHON has {', '.join(packages)}")
 
 
 def estimated(name: str, python: Path) -> xr.Dataset:
