@@ -11,6 +11,7 @@ from echolith.forward.acquisition import Settings
 from echolith.validation.scenario import Scenario
 from echolith.validation.scenarios import (
     lfp_tomography,
+    lfp_xas,
     li_rich_damage,
     li_rich_haadf_drift,
     li_rich_oxide,
@@ -64,6 +65,11 @@ def own_scenarios() -> dict[str, Entry]:
             summary=lfp_tomography.SUMMARY,
             settings=lfp_tomography.LfpTomographySettings,
             make=lfp_tomography.lfp_tomography,
+        ),
+        "lfp-xas": Entry(
+            summary=lfp_xas.SUMMARY,
+            settings=lfp_xas.LfpXasSettings,
+            make=lfp_xas.lfp_xas,
         ),
     }
 
