@@ -1,20 +1,44 @@
 """From projections at two energies to the composition of every voxel and the state of charge."""
 
+from enum import Enum
+from functools import partial
+from typing import Annotated
+
 import numpy as np
 import xarray as xr
+from pydantic import Field
 
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import Settings
+from echolith.inverse.composition_bootstrap import bootstrap_std
+from echolith.inverse.joint_composition import JointComposition, joint_absorption
 from echolith.inverse.tomography import reconstruct
 from echolith.inverse.tomography_options import TomographyOptions
-from echolith.inverse.two_energy import TwoEnergy, two_energy_composition
+from echolith.inverse.two_energy import TwoEnergy, response_matrix, two_energy_composition
+
+
+class Method(Enum):
+    """In which order volumes and chemistry are found."""
+
+    SEQUENTIAL = "sequential"
+    """Reconstruct each energy, then solve every voxel for the two species."""
+    JOINT = "joint"
+    """Both energies and both species at once; needs the noise."""
 
 
 class CompositionSolver(Settings):
     """How composition is recovered."""
 
+    method: Method = Method.SEQUENTIAL
     tomography: TomographyOptions = TomographyOptions()
+    """Of the sequential method; its draws are not used."""
+    joint: JointComposition = JointComposition()
+    """Of the joint method."""
     chemistry: TwoEnergy = TwoEnergy()
+    draws: Annotated[int, Field(ge=0, le=100)] = 2
+    """Of the bootstrap, for the uncertainties; each costs a solution. 0: none are given."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of the draws."""
 
 
 def recover_composition(
@@ -33,8 +57,9 @@ def recover_composition(
     Returns
     -------
     xarray.Dataset
-        ``density``, ``composition`` (fraction of FePO4) with their ``_std`` from counting, both
-        (z, y, x); ``state_of_charge``, the mean composition weighted by the density.
+        ``density``, ``composition`` (fraction of FePO4), both (z, y, x); ``state_of_charge``, the
+        mean composition weighted by the density. Where the noise is known and draws are asked for
+        each has its ``_std`` from `bootstrap_std`.
 
     Raises
     ------
@@ -47,7 +72,28 @@ def recover_composition(
             f"{measurement.sizes.get('energy', 1)} energies; expected 2, one on each white line "
             "(e.g. 708.2 and 710.2 eV): one alone tells no composition"
         )
-    volumes = reconstruct(measurement, options=options.tomography)
+    pure = response_matrix(measurement, response)
+    solve = partial(_solved, response=response, options=options)
+    found = solve(measurement)
+    noisy = "counts" in measurement or "optical_density_std" in measurement
+    if not (options.draws and noisy):
+        return found
+    std = bootstrap_std(
+        found, measurement, response=pure, again=solve, draws=options.draws, seed=options.seed
+    )
+    return found.assign(std.data_vars)
+
+
+def _solved(
+    measurement: xr.Dataset, *, response: xr.DataArray, options: CompositionSolver
+) -> xr.Dataset:
+    """Return density, composition and state of charge without uncertainties."""
+    if options.method is Method.JOINT:
+        pure = response_matrix(measurement, response)
+        volumes = joint_absorption(measurement, response=pure, options=options.joint)
+    else:
+        without = options.tomography.model_copy(update={"draws": 0})
+        volumes = reconstruct(measurement, options=without)
     found = two_energy_composition(volumes, response=response, options=options.chemistry)
     return found.assign(state_of_charge=((), state_of_charge(found), {"units": "1"}))
 
