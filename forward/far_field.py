@@ -1,9 +1,10 @@
 """Far-field frames of X-ray ptychography: the mean counts of every scan position.
 
-I_j(k) = N a |F[P(r - r_j) O(r)]|² + background, summed over the points of an incoherent source.
+I_j(k) = D(k) (N a |F[P(r - r_j) O(r)]|² + background), summed over the points of an incoherent
+source; D is what an attenuator over the centre of the frames lets through.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,11 @@ from scipy import fft
 
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import Settings
+from echolith.forward.far_field_detector import (
+    CentralAttenuator,
+    background_shape,
+    detector_transmission,
+)
 from echolith.forward.xray_probe import ZonePlate, zone_plate_probe
 from echolith.seeds import stream
 from echolith.units import Angstrom, Electronvolt
@@ -41,6 +47,13 @@ class FarField(Settings):
     """Per frame without the specimen, before the attenuator."""
     attenuation: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of photons that an attenuator in the beam lets through."""
+    attenuator: CentralAttenuator | None = None
+    """Before the detector, over the centre of every frame."""
+    readout: Annotated[float, Field(ge=0)] = 0.0
+    """Standard deviation of the read-out noise of a pixel, photons. Said to the solver; drawn by
+    `echolith.forward.detector_noise.DetectorNoise`."""
+    saturation: Annotated[int, Field(ge=1)] | None = None
+    """Photons a pixel counts at most; likewise."""
     background: Annotated[float, Field(ge=0)] = 0.0
     """Incoherent counts in a frame as a share of the photons through an empty specimen."""
     source_spread: Annotated[Angstrom, Field(ge=0)] = 0.0
@@ -76,8 +89,9 @@ def far_field_mean(transmission: xr.DataArray, *, settings: FarField, seed: int 
     -------
     xarray.Dataset
         ``counts`` (position, detector_y, detector_x), float32, zero frequency at n // 2; recorded
-        ``position_y``, ``position_x`` in Å; attributes to invert it: ``energy``, ``pixel_size``,
-        ``photons`` and those of the plate.
+        ``position_y``, ``position_x`` in Å; with an attenuator ``detector_transmission``
+        (detector_y, detector_x), a coordinate; attributes to invert it: ``energy``,
+        ``pixel_size``, ``photons``, those of the plate, ``readout`` and ``saturation``.
 
     Raises
     ------
@@ -98,33 +112,43 @@ def far_field_mean(transmission: xr.DataArray, *, settings: FarField, seed: int 
     for index, place in enumerate(corner):
         frames[index] = photons * _frame(probe, values, place, settings)
     frames += np.float32(photons) * incoherent_background(settings)
+    return _labelled(frames, recorded, photons, settings)
+
+
+def _labelled(
+    frames: npt.NDArray[np.float32], recorded: Array, photons: float, settings: FarField
+) -> xr.Dataset:
+    """Put the attenuator before the frames and name what inverts them."""
+    behind = detector_transmission(settings.attenuator, settings.pixels)
+    coords: dict[str, tuple[str | tuple[str, str], npt.NDArray[Any], dict[str, str]]] = {
+        "position_y": ("position", recorded[:, 0], {"units": "Å"}),
+        "position_x": ("position", recorded[:, 1], {"units": "Å"}),
+    }
+    if settings.attenuator is not None:
+        frames *= behind
+        coords["detector_transmission"] = (("detector_y", "detector_x"), behind, {"units": "1"})
+    attrs = {
+        "energy": settings.energy,
+        "pixel_size": settings.pixel_size,
+        "photons": photons,
+        "outer_zone_width": settings.plate.outer_zone_width,
+        "central_stop": settings.plate.central_stop,
+        "defocus": settings.plate.defocus,
+    }
+    if settings.readout:
+        attrs["readout"] = settings.readout
+    if settings.saturation is not None:
+        attrs["saturation"] = float(settings.saturation)
     return xr.Dataset(
         {"counts": (("position", "detector_y", "detector_x"), frames, {"units": "photons"})},
-        coords={
-            "position_y": ("position", recorded[:, 0], {"units": "Å"}),
-            "position_x": ("position", recorded[:, 1], {"units": "Å"}),
-        },
-        attrs={
-            "energy": settings.energy,
-            "pixel_size": settings.pixel_size,
-            "photons": photons,
-            "outer_zone_width": settings.plate.outer_zone_width,
-            "central_stop": settings.plate.central_stop,
-            "defocus": settings.plate.defocus,
-        },
+        coords=coords,
+        attrs=attrs,
     )
 
 
 def incoherent_background(settings: FarField) -> npt.NDArray[np.float32]:
-    """Return the share of the photons that scatters incoherently into every pixel of a frame.
-
-    Half of it is flat, half a Gaussian a quarter of the frame wide: scatter of windows and air.
-    """
-    n = settings.pixels
-    distance = (np.arange(n) - n // 2) / (n / 4)
-    hill = np.exp(-0.5 * (distance[:, None] ** 2 + distance**2))
-    shape = 0.5 / n**2 + 0.5 * hill / hill.sum()
-    return np.asarray(settings.background * shape, dtype=np.float32)
+    """Return the share of the photons that scatters incoherently into every pixel of a frame."""
+    return np.asarray(settings.background * background_shape(settings.pixels), dtype=np.float32)
 
 
 def _object(transmission: xr.DataArray, fine: float) -> tuple[Complex, Array]:

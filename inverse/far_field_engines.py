@@ -14,6 +14,7 @@ from echolith.inverse.far_field_kernels import (
     relax,
 )
 from echolith.inverse.far_field_options import FarFieldSolver
+from echolith.inverse.far_field_positions import correct_positions
 from echolith.inverse.far_field_state import Array, State, Transforms
 from echolith.seeds import stream
 
@@ -46,7 +47,8 @@ class Visits:
         """
         self.work.forward()
         state = self.state
-        args = (state.counts[index], state.background, self.ratios, power, self.scale)
+        detector = (state.background, state.reaching, state.offset)
+        args = (state.counts[index], *detector, self.ratios, power, self.scale)
         deviance = float(measure(self.work.wave, *args))
         self.work.back()
         return deviance
@@ -65,7 +67,7 @@ class Visits:
 
     def start_background(self) -> None:
         """Begin with a tenth of the mean counts: no pixel is at zero, where it would stay."""
-        self.state.background[...] = 0.1 * self.state.counts.mean() + 1e-3
+        self.state.background[...] = 0.1 * max(self.state.counts.mean(), 0) + 1e-3
         self.ratios[...] = 0
 
 
@@ -80,7 +82,7 @@ def rpie(state: State, options: FarFieldSolver) -> Iterator[float]:
     change = np.empty_like(visits.probe)
     for iteration in range(options.iterations):
         brightest = float(np.abs(state.probe).max()) ** 2
-        step = float(iteration >= options.probe_after)
+        step = options.probe_step * float(iteration >= options.probe_after)
         alpha = options.alpha
         settings = np.array([visits.scale, 1 - alpha, alpha * brightest, alpha, step], np.float32)
         deviance = 0.0
@@ -93,6 +95,7 @@ def rpie(state: State, options: FarFieldSolver) -> Iterator[float]:
             if step:
                 visits.move_back(change, int(index), state.spectrum)
         _after(visits, options, iteration)
+        correct_positions(state, options, iteration)
         yield deviance / state.counts.size
 
 
@@ -120,6 +123,7 @@ def raar(state: State, options: FarFieldSolver) -> Iterator[float]:
             _common_probe(visits, measured)
         waves = beta * (_exit_waves(visits) + waves) + (1 - 2 * beta) * measured
         _after(visits, options, iteration)
+        correct_positions(state, options, iteration)
         yield deviance / state.counts.size
     _common_object(visits, waves)
 
@@ -143,6 +147,7 @@ def refine(state: State, options: FarFieldSolver) -> Iterator[float]:
         state.transmission = lead
         deviance = _climb(visits)
         _renew_background(visits, options, options.iterations + iteration)
+        correct_positions(state, options, options.iterations + iteration)
         if deviance > last:
             age = 1.0
         older, age = age, (1 + np.sqrt(1 + 4 * age**2)) / 2

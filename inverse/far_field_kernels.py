@@ -35,27 +35,40 @@ def leave(probe: Any, transmission: Any, top: int, left: int, wave: Any) -> None
 
 @compiled
 def measure(
-    wave: Any, counts: Any, background: Any, ratio_sum: Any, power: int, scale: Any
+    wave: Any,
+    counts: Any,
+    background: Any,
+    reaching: Any,
+    offset: Any,
+    ratio_sum: Any,
+    power: int,
+    scale: Any,
 ) -> float:
     """Scale every wave towards its counts; return the deviance of the frame.
 
-    ``scale`` is 1 / n², the modelled counts m are ``|wave|² scale + background``, r = n / m; waves
-    are multiplied by sqrt(r) (``power`` 1: projection on the modulus) or by r (``power`` 2: the
-    gradient of the Poisson likelihood). r is added to ``ratio_sum``. The deviance is Freeman and
-    Tukey's, 4 sum (sqrt(n) - sqrt(m))², which needs no logarithm.
+    ``scale`` is 1 / n², the modelled counts m are ``reaching (|wave|² scale + background) +
+    offset``, r = n / m; waves are multiplied by sqrt(r) (``power`` 1: projection on the modulus) or
+    by 1 + reaching (r - 1) (``power`` 2: the gradient of the Poisson likelihood). Pixels of
+    negative counts, or that nothing reaches, are unknown: their wave stays. r is added to
+    ``ratio_sum``. The deviance is Freeman and Tukey's, 4 sum (sqrt(n) - sqrt(m))², which needs no
+    logarithm.
     """
     deviance = 0.0
     for y in range(wave.shape[0]):
         total: Any = np.float32(0)
         for x in range(wave.shape[1]):
+            share = reaching[y, x]
+            if counts[y, x] < 0 or share == 0:
+                ratio_sum[y, x] += ONE
+                continue
             value = wave[y, x]
             model = (value.real * value.real + value.imag * value.imag) * scale
-            model = max(model + background[y, x], TINY)
+            model = max((model + background[y, x]) * share + offset, TINY)
             ratio = min(counts[y, x] / model, MOST)
             root = np.sqrt(ratio)
             ratio_sum[y, x] += ratio
             total += model * (root - ONE) * (root - ONE)
-            wave[y, x] = value * (root if power == 1 else min(ratio, LARGEST))
+            wave[y, x] = value * (root if power == 1 else ONE + share * (min(ratio, LARGEST) - ONE))
         deviance += 4 * total
     return deviance
 
@@ -114,3 +127,40 @@ def gather_probe(wave: Any, transmission: Any, top: int, left: int, above: Any, 
             o = transmission[top + y, left + x]
             above[y, x] += wave[y, x] * np.conj(o)
             below[y, x] += o.real * o.real + o.imag * o.imag
+
+
+@compiled
+def displacement(
+    wave: Any,
+    along_y: Any,
+    along_x: Any,
+    counts: Any,
+    background: Any,
+    reaching: Any,
+    offset: Any,
+    scale: Any,
+    sums: Any,
+) -> None:
+    """Write the normal equations of a displacement of the probe from one frame.
+
+    With amplitudes A = sqrt(m), derivatives J along y and x: ``sums`` are J_y J_y, J_y J_x,
+    J_x J_x, J_y (sqrt(n) - A), J_x (sqrt(n) - A), each summed over the frame. A count has the
+    variance 1/4 in sqrt(n) and the Fisher information 4 J J.
+    """
+    for y in range(wave.shape[0]):
+        for x in range(wave.shape[1]):
+            share = reaching[y, x]
+            if counts[y, x] < 0 or share == 0:
+                continue
+            v, a, b = wave[y, x], along_y[y, x], along_x[y, x]
+            model = (v.real * v.real + v.imag * v.imag) * scale
+            root = np.sqrt(max((model + background[y, x]) * share + offset, TINY))
+            factor = share * scale / root
+            slope_y = (v.real * a.real + v.imag * a.imag) * factor
+            slope_x = (v.real * b.real + v.imag * b.imag) * factor
+            miss = np.sqrt(counts[y, x]) - root
+            sums[0] += slope_y * slope_y
+            sums[1] += slope_y * slope_x
+            sums[2] += slope_x * slope_x
+            sums[3] += slope_y * miss
+            sums[4] += slope_x * miss

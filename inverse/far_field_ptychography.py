@@ -1,11 +1,14 @@
 """Ptychography in the far field: from frames to the complex transmission of the specimen."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
 from echolith.inverse.far_field_engines import raar, refine, rpie
 from echolith.inverse.far_field_options import Engine, FarFieldSolver
-from echolith.inverse.far_field_state import Array, State, start
+from echolith.inverse.far_field_positions import position_std
+from echolith.inverse.far_field_state import Array, State, illumination, start
 
 
 def far_field_ptychography(
@@ -27,7 +30,9 @@ def far_field_ptychography(
         ``transmission`` (y, x) complex, coordinates in Å; ``illumination`` (y, x), photons that
         fell on each pixel; ``probe``; ``background`` (detector_y, detector_x), photons;
         ``deviance`` per pixel and iteration, about 1 or less where the model explains the counts.
-        The object is determined where it was illuminated only; its phase to a constant.
+        The object is determined where it was illuminated only; its phase to a constant and a
+        plane, which the probe takes up. With corrected positions: ``position_y``, ``position_x``,
+        Å, and their ``_std``; a shift of all with the object is not determined.
 
     Raises
     ------
@@ -36,10 +41,11 @@ def far_field_ptychography(
         few frames.
     """
     options = options or FarFieldSolver()
-    state = start(measurement, probe=probe)
+    state = start(measurement, options, probe=probe)
     engine = {Engine.RPIE: rpie, Engine.RAAR: raar}[options.engine]
     deviance = [*engine(state, options), *refine(state, options)]
-    return _result(state, deviance)
+    found = _result(state, deviance)
+    return found if options.positions_after is None else found.assign(_positions(state, options))
 
 
 def _result(state: State, deviance: list[float]) -> xr.Dataset:
@@ -65,10 +71,13 @@ def _result(state: State, deviance: list[float]) -> xr.Dataset:
     )
 
 
-def illumination(state: State) -> Array:
-    """Return the photons that fell on every pixel of the object, (rows, columns)."""
-    total = np.zeros(state.transmission.shape, dtype=np.float32)
-    bright = np.abs(state.probe) ** 2
-    for top, left in state.corners:
-        total[top : top + state.size, left : left + state.size] += bright
-    return total
+def _positions(state: State, options: FarFieldSolver) -> dict[str, Any]:
+    """Return corrected positions and their uncertainty, object and probe held."""
+    std = position_std(state, options) * state.pixel_size
+    middle = np.array(state.origin) + state.pixel_size * (state.size // 2)
+    place = middle + state.pixel_size * state.positions
+    found: dict[str, Any] = {}
+    for n, axis in enumerate("yx"):
+        found[f"position_{axis}"] = ("position", place[:, n], {"units": "Å"})
+        found[f"position_{axis}_std"] = ("position", std[:, n], {"units": "Å"})
+    return found

@@ -10,9 +10,10 @@ import xarray as xr
 
 from echolith.errors import BadInputError
 from echolith.forward.xray_probe import ZonePlate, zone_plate_probe
+from echolith.inverse.far_field_frames import NEEDED, checked_frames, detector_share
+from echolith.inverse.far_field_options import FarFieldSolver
 
 Array = npt.NDArray[Any]
-NEEDED = ("energy", "pixel_size", "photons", "outer_zone_width", "central_stop", "defocus")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -24,7 +25,11 @@ class State:
     """
 
     counts: Array
-    """(positions, n, n) float32, zero frequency first."""
+    """(positions, n, n) float32, zero frequency first, below 0 where unknown."""
+    recorded: Array
+    """(positions, 2) as (y, x), in pixels from object pixel (0, 0) to the middle of the probe."""
+    positions: Array
+    """The same as they are believed to be."""
     corners: Array
     """(positions, 2) first pixel of every window in the object."""
     ramps: Array
@@ -33,6 +38,10 @@ class State:
     spectrum: Array
     """Transform of the probe, complex64."""
     background: Array
+    reaching: Array
+    """(n, n) share of photons that reaches a pixel, zero frequency first; 0: unknown."""
+    offset: Any
+    """float32, added to counts and model: the variance of the read-out."""
     photons: float
     """In the probe; fixes what a factor between object and probe would leave free."""
     pixel_size: float
@@ -70,7 +79,7 @@ class Transforms:
         self._back.execute()
 
 
-def start(measurement: xr.Dataset, *, probe: Array | None = None) -> State:
+def start(measurement: xr.Dataset, options: FarFieldSolver, *, probe: Array | None = None) -> State:
     """Make the first state: an empty object and the probe of the zone plate.
 
     Raises
@@ -78,32 +87,51 @@ def start(measurement: xr.Dataset, *, probe: Array | None = None) -> State:
     BadInputError
         As `far_field_ptychography`.
     """
-    counts, positions = _checked(measurement)
+    counts, positions = checked_frames(measurement, options)
     size = counts.shape[1]
     step = float(measurement.attrs["pixel_size"])
     place = positions / step
-    first = np.floor(place.min(axis=0)).astype(int)
-    whole = np.floor(place).astype(np.int64)
-    corners = whole - first
-    rest = place - whole
-    frequency = np.fft.fftfreq(size)
-    ramps = np.exp(-2j * np.pi * frequency * rest[:, :, None]).astype(np.complex64)
-    field = tuple(int(n) for n in corners.max(axis=0) + size + 1)
+    correct = options.positions_after is not None
+    spare = int(np.ceil(5 * options.position_spread / step)) if correct else 0
+    first = np.floor(place.min(axis=0)).astype(int) - spare
+    recorded = place - first
+    corners, ramps = windows(recorded, size)
+    field = tuple(int(n) for n in corners.max(axis=0) + size + 1 + spare)
     wave = _first_probe(measurement, size, step) if probe is None else np.asarray(probe)
     if wave.shape != (size, size):
         raise BadInputError(f"probe of shape {wave.shape}; expected {(size, size)} as the frames")
     amplitude = np.sqrt(float(measurement.attrs["photons"])) / np.linalg.norm(wave)
     return State(
         counts=counts,
+        recorded=recorded,
+        positions=recorded,
         corners=corners,
         ramps=ramps,
         transmission=np.ones(field, dtype=np.complex64),
         spectrum=np.fft.fft2(wave * amplitude).astype(np.complex64),
         background=np.zeros((size, size), dtype=np.float32),
+        reaching=detector_share(measurement, size),
+        offset=np.float32(float(measurement.attrs.get("readout", 0.0)) ** 2),
         photons=float(measurement.attrs["photons"]),
         pixel_size=step,
         origin=(float(first[0] - size // 2) * step, float(first[1] - size // 2) * step),
     )
+
+
+def windows(positions: Array, size: int) -> tuple[Array, Array]:
+    """Return the first pixel of every window, and what moves the probe by the rest of a pixel.
+
+    Parameters
+    ----------
+    positions : array (positions, 2)
+        Pixels, 0 or more.
+    size : int
+        Along a window.
+    """
+    whole = np.floor(positions).astype(np.int64)
+    rest = positions - whole
+    frequency = np.fft.fftfreq(size)
+    return whole, np.exp(-2j * np.pi * frequency * rest[:, :, None]).astype(np.complex64)
 
 
 def _first_probe(measurement: xr.Dataset, size: int, step: float) -> Array:
@@ -112,31 +140,10 @@ def _first_probe(measurement: xr.Dataset, size: int, step: float) -> Array:
     return zone_plate_probe(plate, energy=energy, shape=(size, size), pixel_size=step)
 
 
-def _checked(measurement: xr.Dataset) -> tuple[Array, Array]:
-    missing = [name for name in NEEDED if name not in measurement.attrs]
-    if missing or "counts" not in measurement:
-        names = ", ".join([*missing, *(["counts"] if "counts" not in measurement else [])])
-        raise BadInputError(f"the measurement lacks {names}; expected frames as `far_field_mean`")
-    counts = measurement["counts"].transpose("position", "detector_y", "detector_x").values
-    if counts.shape[1] != counts.shape[2] or counts.shape[1] % 2:
-        raise BadInputError(f"frames of {counts.shape[1:]} pixels; expected square and even")
-    if len(counts) < 4:
-        raise BadInputError(f"{len(counts)} frames; expected 4 or more that overlap")
-    if not np.isfinite(counts).all() or (counts < 0).any():
-        raise BadInputError("counts that are negative or not finite; expected photons per pixel")
-    full = measurement.attrs.get("saturation")
-    if full is not None and (counts >= full).any():
-        raise BadInputError(
-            f"{int((counts >= full).any(axis=(1, 2)).sum())} of {len(counts)} frames reach the "
-            f"saturation of {full:g} photons; use an attenuator or leave these frames out"
-        )
-    positions = np.stack([measurement[f"position_{axis}"].values for axis in "yx"], axis=1)
-    if not np.isfinite(positions).all():
-        raise BadInputError("positions that are not finite; expected Å")
-    spread = np.ptp(positions, axis=0).max() / float(measurement.attrs["pixel_size"])
-    if spread > 20000:
-        raise BadInputError(
-            f"positions spread over {spread:.3g} pixels; expected Å, did you give them in pm or m?"
-        )
-    native = np.fft.ifftshift(counts, axes=(1, 2)).astype(np.float32)
-    return np.ascontiguousarray(native), positions.astype(np.float64)
+def illumination(state: State) -> Array:
+    """Return the photons that fell on every pixel of the object, (rows, columns)."""
+    total = np.zeros(state.transmission.shape, dtype=np.float32)
+    bright = np.abs(state.probe) ** 2
+    for top, left in state.corners:
+        total[top : top + state.size, left : left + state.size] += bright
+    return total

@@ -10,6 +10,7 @@ from echolith.errors import BadInputError, BadInputWarning, near_match
 from echolith.forward.acquisition import Settings
 from echolith.validation.scenario import Scenario
 from echolith.validation.scenarios import (
+    lfp_ptychography,
     lfp_tomography,
     lfp_xas,
     li_rich_damage,
@@ -65,6 +66,11 @@ def own_scenarios() -> dict[str, Entry]:
             summary=lfp_tomography.SUMMARY,
             settings=lfp_tomography.LfpTomographySettings,
             make=lfp_tomography.lfp_tomography,
+        ),
+        "lfp-ptychography": Entry(
+            summary=lfp_ptychography.SUMMARY,
+            settings=lfp_ptychography.LfpPtychographySettings,
+            make=lfp_ptychography.lfp_ptychography,
         ),
         "lfp-xas": Entry(
             summary=lfp_xas.SUMMARY,

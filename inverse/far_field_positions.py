@@ -1,0 +1,115 @@
+"""Scan positions corrected while the object is reconstructed, and how well they are known.
+
+Each frame tells its displacement d by the likelihood of its amplitudes, object and probe held, with
+a normal prior of standard deviation s about the recorded position:
+
+    (4 H + 1 / s²) step = 4 G - d / s²,   H = sum J J,   G = sum J (sqrt(n) - A)
+
+H holds what the noise of the object feigns to tell; its expectation is taken out, so that frames
+of empty specimen stay where they were recorded. What no frame tells: a shift of all positions with
+the object (the mean of the corrections is kept at 0). A stretch or turn of the whole scan is told
+only by what neighbours have in common, so it is found last; `affine_part` names it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from echolith.inverse.far_field_kernels import displacement, illuminate, leave
+from echolith.inverse.far_field_options import FarFieldSolver
+from echolith.inverse.far_field_state import Array, State, Transforms, illumination, windows
+
+LONGEST = 0.5
+"""Pixels of one step."""
+EAGER = 1.5
+"""Of a Gauss-Newton step: the object has followed the wrong positions and holds them back."""
+REACH = 5
+"""Standard deviations of the prior, beyond which no position goes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Displacements:
+    """What every frame tells of its displacement: pixels along y and x."""
+
+    slope: Array
+    """4 G, (positions, 2)."""
+    curvature: Array
+    """4 H, (positions, 2, 2)."""
+    information: Array
+    """The same without what noise feigns."""
+
+
+def correct_positions(state: State, options: FarFieldSolver, iteration: int) -> None:
+    """Move the positions of a state towards their frames, in place, if it is time.
+
+    Parameters
+    ----------
+    state : State
+    options : FarFieldSolver
+        ``positions_after``, ``position_spread``.
+    iteration : int
+        Counted from 0.
+    """
+    if options.positions_after is None or iteration + 1 < options.positions_after:
+        return
+    spread = options.position_spread / state.pixel_size
+    told, prior = displacements(state), np.eye(2) / spread**2
+    moved = state.positions - state.recorded
+    # Of a slope as much is believed as of the curvature is information.
+    believed = told.information @ np.linalg.pinv(told.curvature, hermitian=True)
+    pull = (believed @ told.slope[:, :, None])[:, :, 0] - moved / spread**2
+    step = EAGER * np.linalg.solve(told.curvature + prior, pull[:, :, None])[:, :, 0]
+    length = np.linalg.norm(step, axis=1, keepdims=True)
+    change = moved + step * np.minimum(1, LONGEST / np.maximum(length, 1e-12))
+    change = np.clip(change - change.mean(axis=0), -REACH * spread, REACH * spread)
+    state.positions = state.recorded + change
+    state.corners, state.ramps = windows(state.positions, state.size)
+
+
+def position_std(state: State, options: FarFieldSolver) -> Array:
+    """Return the standard deviation of every position, (positions, 2), pixels."""
+    spread = options.position_spread / state.pixel_size
+    covariance = np.linalg.inv(displacements(state).information + np.eye(2) / spread**2)
+    return np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
+
+
+def displacements(state: State) -> Displacements:
+    """Return what every frame tells of its displacement, object and probe held."""
+    works = [Transforms(state.size) for _ in range(3)]
+    probes = [np.empty_like(work.wave) for work in works]
+    scale = np.float32(1 / state.size**2)
+    ramp = (-2j * np.pi * np.fft.fftfreq(state.size)).astype(np.complex64)
+    doubt = 1 / np.maximum(illumination(state), 1e-6 * state.photons)
+    detector = (state.background, state.reaching, state.offset, scale)
+    sums, feigned = np.zeros((len(state.counts), 5)), np.zeros((len(state.counts), 2, 2))
+    for index, (top, left) in enumerate(state.corners):
+        along_y, along_x = state.ramps[index]
+        ramps = [(along_y, along_x), (along_y * ramp, along_x), (along_y, along_x * ramp)]
+        for work, probe, (first, second) in zip(works, probes, ramps, strict=True):
+            illuminate(state.spectrum, first, second, scale, work.wave)
+            work.back()
+            probe[...] = work.wave
+            leave(probe, state.transmission, int(top), int(left), work.wave)
+            work.forward()
+        waves = (work.wave for work in works)
+        displacement(*waves, state.counts[index], *detector, sums[index])
+        window = doubt[top : top + state.size, left : left + state.size]
+        slopes = np.stack([probe.ravel() for probe in probes[1:]])
+        # Noise of the object has the variance 1 / photons, half of it along the wave's amplitude.
+        feigned[index] = 2 * ((slopes * window.ravel()) @ slopes.conj().T).real
+    curvature = 4 * sums[:, [0, 1, 1, 2]].reshape(-1, 2, 2)
+    values, axes = np.linalg.eigh(curvature - feigned)
+    information = (axes * np.maximum(values, 0)[:, None]) @ axes.transpose(0, 2, 1)
+    return Displacements(slope=4 * sums[:, 3:], curvature=curvature, information=information)
+
+
+def affine_part(error: Array, positions: Array) -> Array:
+    """Return the shift, stretch, shear and turn in errors of positions, (positions, 2).
+
+    Parameters
+    ----------
+    error, positions : array (positions, 2)
+        Å.
+    """
+    design = np.column_stack([np.ones(len(positions)), positions - positions.mean(axis=0)])
+    return np.asarray(design @ np.linalg.lstsq(design, error, rcond=None)[0])

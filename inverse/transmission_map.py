@@ -1,0 +1,170 @@
+"""From far-field frames of one view to optical density and phase, with their noise measured.
+
+Every scan of the view is reconstructed by itself; scans of one energy are aligned on each other.
+Their mean is the estimate, their difference its noise, and their Fourier ring correlation the
+resolution: two scans have noise and positions of their own.
+"""
+
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from pydantic import Field
+
+from echolith.errors import BadInputError
+from echolith.forward.acquisition import Settings
+from echolith.inverse.far_field_options import FarFieldSolver
+from echolith.inverse.far_field_ptychography import far_field_ptychography
+from echolith.inverse.resolution import ShellCorrelation, shell_correlation
+from echolith.inverse.transmission_alignment import align_transmission
+
+Array = npt.NDArray[np.float64]
+
+
+class TransmissionMap(Settings):
+    """How optical density and phase of a view are recovered."""
+
+    ptychography: FarFieldSolver = FarFieldSolver(iterations=20, refinement=30, background=True)
+    resolution: ShellCorrelation = ShellCorrelation()
+    overlap: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Pixels with less than this share of the median illumination of the field are left out."""
+
+
+def recover_transmission(
+    measurement: xr.Dataset, *, field: tuple[int, int], options: TransmissionMap | None = None
+) -> xr.Dataset:
+    """Reconstruct every scan and energy of a view.
+
+    OD = -2 ln |O|, phase = arg O. Counting noise of a pixel through which N photons passed is
+    sqrt(2 / N) in OD and sqrt(1 / 2N) in phase, if each frame told amplitude and phase of its wave
+    alone; the real one is larger by the ``noise_gain``, from the difference of two scans.
+
+    Parameters
+    ----------
+    measurement : xarray.Dataset
+        ``counts`` (energy, scan, position, detector_y, detector_x), ``position_y`` and
+        ``position_x`` (energy, scan, position); attributes as `far_field_mean`.
+    field : (int, int)
+        Pixels (y, x), odd, about the origin, to return.
+    options : TransmissionMap, optional
+
+    Returns
+    -------
+    xarray.Dataset
+        ``optical_density``, ``phase`` (rad) over (energy, y, x), with ``_std``, NaN and infinite
+        where the scan did not go; ``background`` (energy, scan), incoherent photons as a share;
+        ``deviance`` (energy, scan); corrected ``position_y``, ``position_x`` with ``_std`` where
+        asked for; with two scans ``noise_gain`` (energy), ``correlation`` and ``threshold``
+        (energy, frequency), ``half_period`` (energy), Å, with ``_std``.
+
+    Raises
+    ------
+    BadInputError
+        If the field is not odd or reaches beyond the scan, or frames cannot be used.
+    """
+    options = options or TransmissionMap()
+    _check(measurement, field)
+    found = [
+        _one_energy(measurement.sel(energy=[energy]).squeeze("energy"), field, options)
+        for energy in measurement["energy"].values
+    ]
+    return xr.concat(found, dim=measurement["energy"], join="override")
+
+
+def _one_energy(
+    measurement: xr.Dataset, field: tuple[int, int], options: TransmissionMap
+) -> xr.Dataset:
+    frames = measurement.assign_attrs(
+        measurement.attrs | {"energy": float(measurement["energy"].values)}
+    )
+    scans = [
+        far_field_ptychography(frames.isel(scan=n), options=options.ptychography)
+        for n in range(frames.sizes["scan"])
+    ]
+    images = [_field(scan, field, options) for scan in scans]
+    first = images[0]["transmission"]
+    waves = [first, *(align_transmission(i["transmission"], first) for i in images[1:])]
+    photons = sum(image["illumination"] * abs(image["transmission"]) ** 2 for image in images)
+    return xr.merge([_maps(waves, photons, options), _told(scans, measurement)])
+
+
+def _maps(waves: list[xr.DataArray], photons: xr.DataArray, options: TransmissionMap) -> xr.Dataset:
+    """Return the mean of all scans, its noise, and how far they agree."""
+    mean = sum(waves) / len(waves)
+    least = np.sqrt(2 / photons.values)
+    values: dict[str, tuple[tuple[str, ...], Array, str]] = {}
+    gain = 1.0
+    if len(waves) > 1:
+        density = [-2 * np.log(np.abs(wave)) for wave in waves[:2]]
+        each = least * np.sqrt(len(waves))
+        known = np.isfinite(each) & np.isfinite(density[0].values + density[1].values)
+        pull = ((density[1] - density[0]).values / each)[known]
+        gain = float(np.sqrt(np.mean(pull**2) / 2))
+        values["noise_gain"] = ((), np.asarray(gain), "1")
+    values["optical_density"] = (("y", "x"), -2 * np.log(np.abs(mean.values)), "1")
+    values["optical_density_std"] = (("y", "x"), gain * least, "1")
+    values["phase"] = (("y", "x"), np.angle(mean.values), "rad")
+    values["phase_std"] = (("y", "x"), gain * least / 2, "rad")
+    maps = xr.Dataset(
+        {name: (dims, array, {"units": unit}) for name, (dims, array, unit) in values.items()},
+        coords={"y": mean["y"], "x": mean["x"]},
+    )
+    for name in ("optical_density_std", "phase_std"):
+        maps[name] = maps[name].where(np.isfinite(maps[name]), np.inf)
+    return maps if len(waves) < 2 else maps.assign(_resolution(density, options))
+
+
+def _resolution(density: list[xr.DataArray], options: TransmissionMap) -> xr.Dataset:
+    filled = [one.fillna(float(one.mean())) for one in density]
+    found = shell_correlation(*filled, options=options.resolution)
+    names = ["correlation", "threshold", "half_period", "half_period_std"]
+    return found[names].fillna({"half_period_std": np.inf})
+
+
+def _told(scans: list[xr.Dataset], measurement: xr.Dataset) -> xr.Dataset:
+    """Return what was found beside the object, by scan."""
+    photons = float(measurement.attrs["photons"])
+    share = [float(scan["background"].sum()) / photons for scan in scans]
+    told = {
+        "background": ("scan", np.array(share), {"units": "1"}),
+        "deviance": ("scan", np.array([float(s["deviance"][-1]) for s in scans]), {"units": "1"}),
+    }
+    names = [f"position_{axis}{mark}" for axis in "yx" for mark in ("", "_std")]
+    places = {
+        name: (("scan", "position"), np.stack([s[name].values for s in scans]), {"units": "Å"})
+        for name in names
+        if name in scans[0]
+    }
+    return xr.Dataset(told | places)
+
+
+def _field(scan: xr.Dataset, field: tuple[int, int], options: TransmissionMap) -> xr.Dataset:
+    """Cut the field about the origin; what was hardly illuminated is unknown."""
+    images = scan[["transmission", "illumination"]]
+    for dim, count in zip(("y", "x"), field, strict=True):
+        axis = images[dim].values
+        step = float(axis[1] - axis[0])
+        middle = int(np.abs(axis).argmin())
+        low, high = middle - count // 2, middle + count // 2 + 1
+        if low < 0 or high > len(axis):
+            raise BadInputError(
+                f"the field of {count} pixels along {dim} reaches beyond the scan of {len(axis)}; "
+                "take a smaller field or a larger scan"
+            )
+        images = images.isel({dim: slice(low, high)})
+        images = images.assign_coords({dim: (dim, step * (np.arange(count) - count // 2))})
+        images[dim].attrs["units"] = "Å"
+    bright = images["illumination"]
+    return images.where(bright > options.overlap * float(bright.median()))
+
+
+def _check(measurement: xr.Dataset, field: tuple[int, int]) -> None:
+    if "counts" not in measurement or {"energy", "scan"} - set(measurement["counts"].dims):
+        dims = measurement["counts"].dims if "counts" in measurement else ()
+        raise BadInputError(
+            f"counts have dims {dims}; expected (energy, scan, position, detector_y, detector_x); "
+            "add the missing ones with expand_dims"
+        )
+    if min(field) < 9 or any(n % 2 == 0 for n in field):
+        raise BadInputError(f"field = {field} pixels; expected two odd numbers of 9 or more")

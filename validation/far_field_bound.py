@@ -1,0 +1,175 @@
+"""What far-field frames tell about pixels of the object, the probe known: Fisher information.
+
+Mean m = |F[P_j O]|² + b. Information of a change d of the object: F d = sum over positions of
+P_j* F⁻¹[2 Psi u], u = 2 Re(Psi* F[P_j d]) / m; a functional g of the object has the bound
+g F⁻¹ g', by conjugate gradients. No matrix of all pixels is ever made.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import fft
+
+from echolith.forward.far_field import FarField, scan_positions
+from echolith.forward.xray_probe import zone_plate_probe
+from echolith.inverse.far_field_state import windows
+from echolith.validation.information import Information
+
+Array = npt.NDArray[np.float64]
+Complex = npt.NDArray[np.complex128]
+MOST_STEPS = 200
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FarFieldView:
+    """What frames were taken of: all on the pixels of the reconstruction."""
+
+    wave: Complex
+    """The object (rows, columns)."""
+    probes: Complex
+    """At each position, moved by the part of a pixel, (positions, n, n), in roots of photons."""
+    corners: npt.NDArray[np.int64]
+    """First pixel (y, x) of every window, (positions, 2)."""
+    background: Array
+    """(n, n), zero frequency first, photons."""
+    repeats: int = 1
+    """Scans of the same view."""
+
+
+def view_of_frames(
+    wave: Complex, settings: FarField, *, seed: int, background: Array, repeats: int
+) -> FarFieldView:
+    """Return what one scan's frames were taken of.
+
+    Parameters
+    ----------
+    wave : array (n, n)
+        On pixels of the reconstruction, the middle one at the origin.
+    settings : FarField
+    seed : int
+        Of the scan's positions.
+    background : array
+        Incoherent share in every pixel of a frame, zero frequency in the middle.
+    repeats : int
+        Scans of the same view.
+    """
+    _, true = scan_positions(settings, seed=seed)
+    place = true / settings.pixel_size + len(wave) // 2
+    corners, ramps = windows(place, settings.pixels)
+    probe = zone_plate_probe(
+        settings.plate,
+        energy=settings.energy,
+        shape=(settings.pixels, settings.pixels),
+        pixel_size=settings.pixel_size,
+    )
+    photons = settings.photons * settings.attenuation
+    spectrum = np.sqrt(photons) * fft.fft2(probe)
+    moved = spectrum * ramps[:, 0, :, None] * ramps[:, 1, None, :]
+    return FarFieldView(
+        wave=wave,
+        probes=fft.ifft2(moved),
+        corners=corners - settings.pixels // 2,
+        background=np.fft.ifftshift(photons * background.astype(np.float64)),
+        repeats=repeats,
+    )
+
+
+def far_field_information(
+    view: FarFieldView, pixels: npt.NDArray[np.int64], *, field: tuple[slice, slice]
+) -> Information:
+    """Return the information about optical density and phase of some pixels.
+
+    Parameters
+    ----------
+    view : FarFieldView
+    pixels : array (count, 2)
+        Row and column in the object.
+    field : tuple of slice
+        The phase is counted from its mean there: a constant one is not told by any frame.
+
+    Returns
+    -------
+    Information
+        Parameters ``optical_density(row,column)`` and ``phase(row,column)``, every other pixel
+        unknown too.
+    """
+    wanted = np.concatenate(
+        [_density_gradients(view, pixels), _phase_gradients(view, pixels, field)]
+    )
+    solved = np.stack([_solve(view, one) for one in wanted])
+    covariance = np.array([[np.vdot(a, b).real for b in solved] for a in wanted]) / view.repeats
+    covariance = (covariance + covariance.T) / 2
+    count = len(pixels)
+    names = [f"{what}({y},{x})" for what in ("optical_density", "phase") for y, x in pixels]
+    rows = np.eye(2 * count)
+    units = dict.fromkeys(names[:count], "1") | dict.fromkeys(names[count:], "rad")
+    return Information(
+        names=tuple(names),
+        matrix=np.linalg.inv(covariance),
+        gradients={"optical_density": rows[:count], "phase": rows[count:]},
+        units={**units, "optical_density": "1", "phase": "rad"},
+        notes=(
+            "Probe, background and positions are known; every pixel of the object is not. What "
+            "they cost is not in the bound.",
+            f"Root mean square over {count} pixels of the field; phases from their mean there.",
+        ),
+    )
+
+
+def _density_gradients(view: FarFieldView, pixels: npt.NDArray[np.int64]) -> Complex:
+    """OD = -2 ln |O|: Re(g* d) = -2 Re(d / O) at the pixel."""
+    found = np.zeros((len(pixels), *view.wave.shape), dtype=np.complex128)
+    for one, (y, x) in zip(found, pixels, strict=True):
+        one[y, x] = -2 / np.conj(view.wave[y, x])
+    return found
+
+
+def _phase_gradients(
+    view: FarFieldView, pixels: npt.NDArray[np.int64], field: tuple[slice, slice]
+) -> Complex:
+    """Phase: Re(g* d) = Im(d / O) at the pixel less its mean over the field."""
+    mean = np.zeros(view.wave.shape, dtype=np.complex128)
+    mean[field] = 1j / np.conj(view.wave[field]) / mean[field].size
+    found = np.repeat(-mean[None], len(pixels), axis=0)
+    for one, (y, x) in zip(found, pixels, strict=True):
+        one[y, x] += 1j / np.conj(view.wave[y, x])
+    return found
+
+
+def _apply(view: FarFieldView, change: Complex) -> Complex:
+    """Return the information times a change of the object."""
+    size = view.probes.shape[-1]
+    found = np.zeros_like(change)
+    for probe, (top, left) in zip(view.probes, view.corners, strict=True):
+        window = (slice(top, top + size), slice(left, left + size))
+        wave = fft.fft2(probe * view.wave[window], norm="ortho")
+        moved = fft.fft2(probe * change[window], norm="ortho")
+        mean = np.abs(wave) ** 2 + view.background
+        told = 2 * (wave.conj() * moved).real / np.maximum(mean, 1e-12)
+        found[window] += probe.conj() * fft.ifft2(2 * wave * told, norm="ortho")
+    return found
+
+
+def _solve(view: FarFieldView, wanted: Complex, *, tolerance: float = 1e-3) -> Complex:
+    """Return F⁻¹ g by conjugate gradients, preconditioned by the illumination."""
+    size = view.probes.shape[-1]
+    bright = np.zeros(view.wave.shape)
+    for probe, (top, left) in zip(view.probes, view.corners, strict=True):
+        bright[top : top + size, left : left + size] += np.abs(probe) ** 2
+    scale = 1 / (2 * bright + 1e-3 * bright.max())
+    found, rest = np.zeros_like(wanted), wanted.copy()
+    along = scale * rest
+    power = np.vdot(rest, along).real
+    start = power
+    for _ in range(MOST_STEPS):
+        image = _apply(view, along)
+        length = power / np.vdot(along, image).real
+        found = found + length * along
+        rest = rest - length * image
+        next_power = np.vdot(rest, scale * rest).real
+        along = scale * rest + next_power / power * along
+        power = next_power
+        if power < tolerance**2 * start:
+            break
+    return found
