@@ -40,7 +40,7 @@ class FarFieldSolver(Settings):
     probe_after: Annotated[int, Field(ge=0)] = 1
     """Iterations before the probe is updated."""
     probe_step: Annotated[float, Field(gt=0, le=1)] = 0.05
-    """Of rPIE: the probe is a running mean over the last 1 / step frames; at 1 their noise stays."""
+    """Of rPIE: the probe is a running mean over the last 1 / step frames; at 1 noise stays."""
     background: bool = False
     """Retrieve an incoherent background that is the same in every frame."""
     background_after: Annotated[int, Field(ge=1)] = 3

@@ -66,13 +66,6 @@ def correct_positions(state: State, options: FarFieldSolver, iteration: int) -> 
     state.corners, state.ramps = windows(state.positions, state.size)
 
 
-def position_std(state: State, options: FarFieldSolver) -> Array:
-    """Return the standard deviation of every position, (positions, 2), pixels."""
-    spread = options.position_spread / state.pixel_size
-    covariance = np.linalg.inv(displacements(state).information + np.eye(2) / spread**2)
-    return np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
-
-
 def displacements(state: State) -> Displacements:
     """Return what every frame tells of its displacement, object and probe held."""
     works = [Transforms(state.size) for _ in range(3)]

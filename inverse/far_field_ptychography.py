@@ -7,7 +7,7 @@ import xarray as xr
 
 from echolith.inverse.far_field_engines import raar, refine, rpie
 from echolith.inverse.far_field_options import Engine, FarFieldSolver
-from echolith.inverse.far_field_positions import position_std
+from echolith.inverse.far_field_position_std import position_std
 from echolith.inverse.far_field_state import Array, State, illumination, start
 
 
@@ -72,7 +72,7 @@ def _result(state: State, deviance: list[float]) -> xr.Dataset:
 
 
 def _positions(state: State, options: FarFieldSolver) -> dict[str, Any]:
-    """Return corrected positions and their uncertainty, object and probe held."""
+    """Return corrected positions and their uncertainty, from the mean of all."""
     std = position_std(state, options) * state.pixel_size
     middle = np.array(state.origin) + state.pixel_size * (state.size // 2)
     place = middle + state.pixel_size * state.positions

@@ -1,8 +1,8 @@
 """From far-field frames of one view to optical density and phase, with their noise measured.
 
 Every scan of the view is reconstructed by itself; scans of one energy are aligned on each other.
-Their mean is the estimate, their difference its noise, and their Fourier ring correlation the
-resolution: two scans have noise and positions of their own.
+Their mean, at a stated resolution, is the estimate, their difference its noise, and their Fourier
+ring correlation before that the resolution: two scans have noise and positions of their own.
 """
 
 from typing import Annotated
@@ -18,6 +18,8 @@ from echolith.inverse.far_field_options import FarFieldSolver
 from echolith.inverse.far_field_ptychography import far_field_ptychography
 from echolith.inverse.resolution import ShellCorrelation, shell_correlation
 from echolith.inverse.transmission_alignment import align_transmission
+from echolith.inverse.transmission_filter import smoothed
+from echolith.units import Angstrom
 
 Array = npt.NDArray[np.float64]
 
@@ -25,7 +27,9 @@ Array = npt.NDArray[np.float64]
 class TransmissionMap(Settings):
     """How optical density and phase of a view are recovered."""
 
-    ptychography: FarFieldSolver = FarFieldSolver(iterations=20, refinement=30, background=True)
+    ptychography: FarFieldSolver = FarFieldSolver(iterations=40, background=True)
+    half_period: Annotated[Angstrom, Field(gt=0)] = 110.0
+    """Resolution of the maps; finer detail is cut off (`low_pass`), most of the noise with it."""
     resolution: ShellCorrelation = ShellCorrelation()
     overlap: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """Pixels with less than this share of the median illumination of the field are left out."""
@@ -36,9 +40,9 @@ def recover_transmission(
 ) -> xr.Dataset:
     """Reconstruct every scan and energy of a view.
 
-    OD = -2 ln |O|, phase = arg O. Counting noise of a pixel through which N photons passed is
-    sqrt(2 / N) in OD and sqrt(1 / 2N) in phase, if each frame told amplitude and phase of its wave
-    alone; the real one is larger by the ``noise_gain``, from the difference of two scans.
+    OD = -2 ln |O|, phase = arg O. Counting noise of a pixel through which N photons passed would
+    be sqrt(2 / N) in OD and sqrt(1 / 2N) in phase, if frames told nothing but their waves; the
+    real one is ``noise_gain`` times that, from the difference of two scans.
 
     Parameters
     ----------
@@ -82,25 +86,39 @@ def _one_energy(
         far_field_ptychography(frames.isel(scan=n), options=options.ptychography)
         for n in range(frames.sizes["scan"])
     ]
-    images = [_field(scan, field, options) for scan in scans]
+    images = [_field(_at_resolution(scan, options), field, options) for scan in scans]
+    photons = np.sum([i["illumination"] * abs(i["transmission"]) ** 2 for i in images], axis=0)
+    found = [_maps(_aligned(images), photons), _told(scans, measurement)]
+    if len(scans) > 1:
+        found.append(_resolution(_aligned([_field(s, field, options) for s in scans]), options))
+    return xr.merge(found)
+
+
+def _aligned(images: list[xr.Dataset]) -> list[xr.DataArray]:
+    """Return all transmissions moved onto the first."""
     first = images[0]["transmission"]
-    waves = [first, *(align_transmission(i["transmission"], first) for i in images[1:])]
-    photons = sum(image["illumination"] * abs(image["transmission"]) ** 2 for image in images)
-    return xr.merge([_maps(waves, photons, options), _told(scans, measurement)])
+    rest = [align_transmission(i["transmission"].fillna(1.0), first) for i in images[1:]]
+    return [first, *rest]
 
 
-def _maps(waves: list[xr.DataArray], photons: xr.DataArray, options: TransmissionMap) -> xr.Dataset:
-    """Return the mean of all scans, its noise, and how far they agree."""
-    mean = sum(waves) / len(waves)
-    least = np.sqrt(2 / photons.values)
+def _at_resolution(scan: xr.Dataset, options: TransmissionMap) -> xr.Dataset:
+    wave = scan["transmission"]
+    step = float(wave["x"][1] - wave["x"][0])
+    return scan.assign(
+        transmission=wave.copy(data=smoothed(wave.values, step, options.half_period))
+    )
+
+
+def _maps(waves: list[xr.DataArray], photons: Array) -> xr.Dataset:
+    """Return the mean of all scans and its noise."""
+    mean = waves[0].copy(data=np.mean([wave.values for wave in waves], axis=0))
+    least = np.sqrt(2 / photons)
     values: dict[str, tuple[tuple[str, ...], Array, str]] = {}
     gain = 1.0
     if len(waves) > 1:
-        density = [-2 * np.log(np.abs(wave)) for wave in waves[:2]]
-        each = least * np.sqrt(len(waves))
-        known = np.isfinite(each) & np.isfinite(density[0].values + density[1].values)
-        pull = ((density[1] - density[0]).values / each)[known]
-        gain = float(np.sqrt(np.mean(pull**2) / 2))
+        pull = -2 * np.log(np.abs(waves[1].values / waves[0].values))
+        pull = pull / (least * np.sqrt(len(waves)))
+        gain = float(np.sqrt(np.mean(pull[np.isfinite(pull)] ** 2) / 2))
         values["noise_gain"] = ((), np.asarray(gain), "1")
     values["optical_density"] = (("y", "x"), -2 * np.log(np.abs(mean.values)), "1")
     values["optical_density_std"] = (("y", "x"), gain * least, "1")
@@ -111,11 +129,13 @@ def _maps(waves: list[xr.DataArray], photons: xr.DataArray, options: Transmissio
         coords={"y": mean["y"], "x": mean["x"]},
     )
     for name in ("optical_density_std", "phase_std"):
-        maps[name] = maps[name].where(np.isfinite(maps[name]), np.inf)
-    return maps if len(waves) < 2 else maps.assign(_resolution(density, options))
+        maps[name] = maps[name].fillna(np.inf)
+    return maps
 
 
-def _resolution(density: list[xr.DataArray], options: TransmissionMap) -> xr.Dataset:
+def _resolution(waves: list[xr.DataArray], options: TransmissionMap) -> xr.Dataset:
+    """Correlate the optical density of two scans."""
+    density = [-2 * np.log(np.abs(wave)) for wave in waves[:2]]
     filled = [one.fillna(float(one.mean())) for one in density]
     found = shell_correlation(*filled, options=options.resolution)
     names = ["correlation", "threshold", "half_period", "half_period_std"]

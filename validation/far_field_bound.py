@@ -1,8 +1,8 @@
 """What far-field frames tell about pixels of the object, the probe known: Fisher information.
 
 Mean m = |F[P_j O]|² + b. Information of a change d of the object: F d = sum over positions of
-P_j* F⁻¹[2 Psi u], u = 2 Re(Psi* F[P_j d]) / m; a functional g of the object has the bound
-g F⁻¹ g', by conjugate gradients. No matrix of all pixels is ever made.
+P_j* F⁻¹[T Re(T* F[P_j d])], T = 2 Psi / sqrt(m); a functional g of the object has the bound
+g F⁻¹ g', by conjugate gradients (from below). No matrix of all pixels is ever made.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from echolith.inverse.far_field_state import windows
 from echolith.validation.information import Information
 
 Array = npt.NDArray[np.float64]
-Complex = npt.NDArray[np.complex128]
+Complex = npt.NDArray[np.complexfloating]
 MOST_STEPS = 200
 
 
@@ -68,7 +68,7 @@ def view_of_frames(
     moved = spectrum * ramps[:, 0, :, None] * ramps[:, 1, None, :]
     return FarFieldView(
         wave=wave,
-        probes=fft.ifft2(moved),
+        probes=np.asarray(fft.ifft2(moved), dtype=np.complex64),
         corners=corners - settings.pixels // 2,
         background=np.fft.ifftshift(photons * background.astype(np.float64)),
         repeats=repeats,
@@ -76,15 +76,21 @@ def view_of_frames(
 
 
 def far_field_information(
-    view: FarFieldView, pixels: npt.NDArray[np.int64], *, field: tuple[slice, slice]
+    view: FarFieldView,
+    pixels: npt.NDArray[np.int64],
+    *,
+    passed: Array,
+    field: tuple[slice, slice],
 ) -> Information:
-    """Return the information about optical density and phase of some pixels.
+    """Return the information about optical density and phase of some pixels, at a resolution.
 
     Parameters
     ----------
     view : FarFieldView
     pixels : array (count, 2)
         Row and column in the object.
+    passed : array
+        Share of each frequency that the images hold, of the shape of the object.
     field : tuple of slice
         The phase is counted from its mean there: a constant one is not told by any frame.
 
@@ -94,10 +100,15 @@ def far_field_information(
         Parameters ``optical_density(row,column)`` and ``phase(row,column)``, every other pixel
         unknown too.
     """
-    wanted = np.concatenate(
-        [_density_gradients(view, pixels), _phase_gradients(view, pixels, field)]
-    )
-    solved = np.stack([_solve(view, one) for one in wanted])
+    wave = fft.ifft2(fft.fft2(view.wave) * passed)
+    steps = np.stack([_place(wave.shape, pixel) for pixel in pixels])
+    mean = np.zeros(wave.shape, dtype=np.complex128)
+    mean[field] = 1j / np.conj(wave[field]) / mean[field].size
+    # OD = -2 ln |O|: Re(g* d) = -2 Re(d / O) at the pixel; the phase: Im(d / O), less its mean.
+    density, phase = -2 * steps / wave.conj(), 1j * steps / wave.conj() - mean
+    wanted = fft.ifft2(fft.fft2(np.concatenate([density, phase])) * passed)
+    wanted, told = wanted.astype(np.complex64), _told(view)
+    solved = np.stack([_solve(view, told, one) for one in wanted])
     covariance = np.array([[np.vdot(a, b).real for b in solved] for a in wanted]) / view.repeats
     covariance = (covariance + covariance.T) / 2
     count = len(pixels)
@@ -117,58 +128,56 @@ def far_field_information(
     )
 
 
-def _density_gradients(view: FarFieldView, pixels: npt.NDArray[np.int64]) -> Complex:
-    """OD = -2 ln |O|: Re(g* d) = -2 Re(d / O) at the pixel."""
-    found = np.zeros((len(pixels), *view.wave.shape), dtype=np.complex128)
-    for one, (y, x) in zip(found, pixels, strict=True):
-        one[y, x] = -2 / np.conj(view.wave[y, x])
+def _place(shape: tuple[int, ...], pixel: Array) -> Complex:
+    found = np.zeros(shape, dtype=np.complex128)
+    found[tuple(pixel)] = 1
     return found
 
 
-def _phase_gradients(
-    view: FarFieldView, pixels: npt.NDArray[np.int64], field: tuple[slice, slice]
-) -> Complex:
-    """Phase: Re(g* d) = Im(d / O) at the pixel less its mean over the field."""
-    mean = np.zeros(view.wave.shape, dtype=np.complex128)
-    mean[field] = 1j / np.conj(view.wave[field]) / mean[field].size
-    found = np.repeat(-mean[None], len(pixels), axis=0)
-    for one, (y, x) in zip(found, pixels, strict=True):
-        one[y, x] += 1j / np.conj(view.wave[y, x])
-    return found
-
-
-def _apply(view: FarFieldView, change: Complex) -> Complex:
-    """Return the information times a change of the object."""
+def _apply(view: FarFieldView, told: Complex, change: Complex) -> Complex:
+    """Return the information times a change of the object; ``told`` is 2 Psi / sqrt(m)."""
     size = view.probes.shape[-1]
+    windows = np.empty_like(view.probes)
+    places = [(slice(y, y + size), slice(x, x + size)) for y, x in view.corners]
+    for window, probe, place in zip(windows, view.probes, places, strict=True):
+        np.multiply(probe, change[place], out=window)
+    moved = fft.fft2(windows, norm="ortho", overwrite_x=True)
+    windows = fft.ifft2(told * (told.conj() * moved).real, norm="ortho", overwrite_x=True)
     found = np.zeros_like(change)
-    for probe, (top, left) in zip(view.probes, view.corners, strict=True):
-        window = (slice(top, top + size), slice(left, left + size))
-        wave = fft.fft2(probe * view.wave[window], norm="ortho")
-        moved = fft.fft2(probe * change[window], norm="ortho")
-        mean = np.abs(wave) ** 2 + view.background
-        told = 2 * (wave.conj() * moved).real / np.maximum(mean, 1e-12)
-        found[window] += probe.conj() * fft.ifft2(2 * wave * told, norm="ortho")
+    for window, probe, place in zip(windows, view.probes, places, strict=True):
+        found[place] += probe.conj() * window
     return found
 
 
-def _solve(view: FarFieldView, wanted: Complex, *, tolerance: float = 1e-3) -> Complex:
+def _told(view: FarFieldView) -> Complex:
+    """Return 2 Psi / sqrt(m) of every frame."""
+    size = view.probes.shape[-1]
+    windows = [view.wave[y : y + size, x : x + size] for y, x in view.corners]
+    waves = fft.fft2(view.probes * np.stack(windows), norm="ortho")
+    mean = np.abs(waves) ** 2 + view.background
+    return np.asarray(2 * waves / np.sqrt(np.maximum(mean, 1e-12)), dtype=np.complex64)
+
+
+def _solve(
+    view: FarFieldView, told: Complex, wanted: Complex, *, tolerance: float = 1e-2
+) -> Complex:
     """Return F⁻¹ g by conjugate gradients, preconditioned by the illumination."""
     size = view.probes.shape[-1]
-    bright = np.zeros(view.wave.shape)
+    bright = np.zeros(view.wave.shape, dtype=np.float32)
     for probe, (top, left) in zip(view.probes, view.corners, strict=True):
         bright[top : top + size, left : left + size] += np.abs(probe) ** 2
-    scale = 1 / (2 * bright + 1e-3 * bright.max())
+    scale = 1 / (2 * bright + np.float32(1e-3) * bright.max())
     found, rest = np.zeros_like(wanted), wanted.copy()
     along = scale * rest
     power = np.vdot(rest, along).real
     start = power
     for _ in range(MOST_STEPS):
-        image = _apply(view, along)
-        length = power / np.vdot(along, image).real
+        image = _apply(view, told, along)
+        length = np.float32(power / np.vdot(along, image).real)
         found = found + length * along
         rest = rest - length * image
         next_power = np.vdot(rest, scale * rest).real
-        along = scale * rest + next_power / power * along
+        along = scale * rest + np.float32(next_power / power) * along
         power = next_power
         if power < tolerance**2 * start:
             break

@@ -166,7 +166,12 @@ def _pictures(content: ReportContent) -> dict[str, Picture]:
     """Draw every figure the content holds something for."""
     from markupsafe import Markup
 
-    from echolith.validation import distance_figures, figures, statistics_figures
+    from echolith.validation import (
+        distance_figures,
+        figures,
+        map_figures,
+        statistics_figures,
+    )
     from echolith.validation.drawing import inline_svg
 
     drawn: dict[str, tuple[Callable[[ReportContent], Figure | None], str, str, str]] = {
@@ -218,6 +223,26 @@ def _pictures(content: ReportContent) -> dict[str, Picture]:
             "Recovered and true columns over the phase image",
             "A shift common to all columns, which a measurement leaves free, is taken out. Arrows "
             "run from the true towards the recovered column, magnified as the title says.",
+        ),
+        "maps": (
+            map_figures.maps,
+            "Maps",
+            "Truth, estimate and error of every map",
+            "Truth and estimate on one scale. What the measurement leaves free (a constant phase, "
+            "a phase plane, a shift) is taken out.",
+        ),
+        "resolution": (
+            map_figures.ring_correlation,
+            "Resolution and frames",
+            "Fourier ring correlation of two scans, mean and single far-field frame",
+            "Two scans of the same view, each with its own positions and counts; the half period "
+            "is where they fall below the half-bit threshold.",
+        ),
+        "spectra": (
+            map_figures.spectra,
+            "Spectra",
+            "Mean spectra of pixels poor and rich in FePO4, R factor and uncertainty",
+            "Pixels in which phosphate was found.",
         ),
         "diffraction": (
             figures.diffraction,

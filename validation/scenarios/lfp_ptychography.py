@@ -27,6 +27,7 @@ from echolith.forward.phosphate_paths import View
 from echolith.forward.xray_absorption import ENERGIES, IronEdge
 from echolith.forward.xray_probe import ZonePlate
 from echolith.inverse.transmission_alignment import align_transmission
+from echolith.inverse.transmission_filter import low_pass
 from echolith.inverse.transmission_map import TransmissionMap, recover_transmission
 from echolith.structures.phosphate_ensemble import PlateEnsemble, phosphate_ensemble
 from echolith.structures.phosphate_plates import PhosphateSpecimen
@@ -45,11 +46,10 @@ FRAMES = FarField(
     step=350.0,
     jitter=100.0,
     pixels=64,
-    photons=2e5,
     background=0.05,
 )
 """A small scan, densely overlapping."""
-BOUND_PIXELS = ((0, 0), (5, -4), (-6, 3))
+BOUND_PIXELS = ((0, 0), (5, -4))
 """Whose bounds are found, from the middle of the field."""
 
 
@@ -150,8 +150,9 @@ def lfp_ptychography(settings: LfpPtychographySettings) -> Scenario:
                 if settings.slab
                 else "through the projected specimen, as the solver assumes."
             ),
-            "Truth is the wave cut off at the frequencies of the frames. A constant phase, a "
-            "phase plane and a shift of the object are free, and taken out.",
+            f"Truth is the wave at the resolution of the maps, {settings.solver.half_period:g} Å "
+            "half period. A constant phase, a phase plane and a shift of the object are free, and "
+            "taken out.",
         ),
         information=partial(_information, settings),
         residuals=pixel_residuals,
@@ -260,10 +261,10 @@ def _forward(settings: LfpPtychographySettings, specimen: ScannedPlates) -> xr.D
     )
 
 
-def band_limited(
-    waves: xr.DataArray, pixel_size: float, field: tuple[int, int]
+def at_resolution(
+    waves: xr.DataArray, pixel_size: float, field: tuple[int, int], half_period: float | None
 ) -> npt.NDArray[np.complex128]:
-    """Return waves (energy, y, x) cut off at the Nyquist frequency of larger pixels, on a field.
+    """Return waves (energy, y, x) on larger pixels of a field, finer detail cut off.
 
     Parameters
     ----------
@@ -273,11 +274,15 @@ def band_limited(
         Å, of the result; its pixels lie at whole multiples.
     field : (int, int)
         Odd numbers of pixels (y, x).
+    half_period : float or None
+        As for `low_pass`, Å; None: all that the pixels hold.
     """
+    places = [waves[dim].values for dim in ("y", "x")]
+    axes = [np.fft.fftfreq(len(place), float(place[1] - place[0])) for place in places]
     spectrum = np.fft.fft2(waves.values)
-    for dim, axis, count in zip(("y", "x"), (-2, -1), field, strict=True):
-        place = waves[dim].values
-        frequency = np.fft.fftfreq(len(place), float(place[1] - place[0]))
+    if half_period is not None:
+        spectrum = spectrum * low_pass(*axes, half_period)
+    for axis, place, frequency, count in zip((-2, -1), places, axes, field, strict=True):
         wanted = pixel_size * (np.arange(count) - count // 2)
         kept = np.abs(frequency) <= 0.5 / pixel_size
         back = np.exp(2j * np.pi * np.outer(wanted - place[0], frequency)) * kept / len(place)
@@ -287,7 +292,9 @@ def band_limited(
 
 def _truth(settings: LfpPtychographySettings, specimen: ScannedPlates) -> xr.Dataset:
     size = settings.frames.pixel_size
-    waves = band_limited(_waves(settings, specimen), size, settings.field)
+    waves = at_resolution(
+        _waves(settings, specimen), size, settings.field, settings.solver.half_period
+    )
     shape = (len(settings.energies), settings.scans)
     truth = true_positions(settings.frames, energies=shape[0], scans=shape[1], seed=specimen.seed)
     maps = ("energy", "y", "x")
@@ -307,7 +314,8 @@ def _information(settings: LfpPtychographySettings, specimen: ScannedPlates) -> 
     """Return that of the first energy's scans, on the pixels of the reconstruction."""
     size = settings.frames.pixel_size
     count = 2 * int(np.ceil(field_needed(settings.frames) / size)) - 3
-    wave = band_limited(_waves(settings, specimen).isel(energy=[0]), size, (count, count))[0]
+    fine = _waves(settings.model_copy(update={"energies": settings.energies[:1]}), specimen)
+    wave = at_resolution(fine, size, (count, count), None)[0]
     view = view_of_frames(
         wave,
         settings.frames.model_copy(update={"energy": settings.energies[0]}),
@@ -320,6 +328,7 @@ def _information(settings: LfpPtychographySettings, specimen: ScannedPlates) -> 
     return far_field_information(
         view,
         np.array(BOUND_PIXELS) + middle,
+        passed=low_pass(*2 * [np.fft.fftfreq(count, size)], settings.solver.half_period),
         field=(
             slice(middle - half[0], middle + half[0] + 1),
             slice(middle - half[1], middle + half[1] + 1),
