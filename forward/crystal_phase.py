@@ -1,6 +1,6 @@
 """A crystalline phase as diffraction sees it: symmetry, cell, sites with occupancies."""
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Annotated, Any
 
 import numpy as np
@@ -125,7 +125,7 @@ def symmetry_operations(spacegroup: str) -> tuple[Array, Array]:
     return rotation, translation
 
 
-@cache
+@lru_cache(maxsize=4096)
 def orbit(spacegroup: str, position: tuple[float, float, float]) -> Array:
     """Return every distinct image of a position in the conventional cell, (images, 3), fractional.
 

@@ -34,11 +34,16 @@ FREE = {
 # What solvers may take from forward: how a measurement is described, and operators on waves.
 OPERATORS = {
     "acquisition",
+    "crystal_phase",
     "diffraction_box",
     "optics",
+    "powder_pattern",
+    "powder_profile",
     "projection",
     "projection_kernels",
+    "structure_factors",
     "tilts",
+    "xray_factors",
     "xray_probe",
 }
 HEAVY = ("abtem", "ase", "dask", "gemmi", "h5py", "matplotlib", "numba", "numpy", "scipy", "xarray")
