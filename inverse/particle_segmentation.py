@@ -160,7 +160,8 @@ def _grown(density: Singles, cores: Labels, options: SegmentationOptions) -> Lab
     away = ndimage.distance_transform_edt(cores == 0)
     # Voxels of a body that were parted from a core too small to be a particle may join as well.
     near = (density > options.rim_density) & (away <= options.rim + 0.5)
-    return np.asarray(watershed(-density, cores, mask=near | (cores > 0)), dtype=np.int32)
+    grown = watershed(-density, cores, mask=near | (cores > 0))  # type: ignore[no-untyped-call]
+    return np.asarray(grown, dtype=np.int32)
 
 
 def _numbered_by_size(labels: Labels) -> Labels:

@@ -87,7 +87,7 @@ def particle_table(
     ordered = volume.transpose("z", "y", "x", ...)
     voxel = _voxel(ordered, labels)
     numbers = labels.transpose("z", "y", "x").values
-    grown = expand_labels(numbers, options.rim)
+    grown = np.asarray(expand_labels(numbers, options.rim))  # type: ignore[no-untyped-call]
     particles = [_voxels_of(ordered, numbers, grown, n) for n in range(1, int(numbers.max()) + 1)]
     rows = [_measured(particle, voxel, options) for particle in particles]
     _add_borders(rows, border_faces(numbers), voxel, options)
@@ -200,7 +200,7 @@ def _phase_fractions(
 
     def parts(shift: float) -> Floats:
         classes = np.digitize(values + shift * unsure, options.limits)
-        return np.bincount(classes, weight, minlength=3)
+        return np.bincount(classes, weight, minlength=3).astype(np.float64)
 
     unsure = np.hypot(noise, options.composition_error)
     fractions = parts(0)
