@@ -8,17 +8,18 @@ from dask.delayed import delayed
 
 from echolith.errors import BadInputError
 from echolith.forward.far_field import FarField, far_field_mean, scan_positions
+from echolith.forward.far_field_views import field_needed, scan_seed
 from echolith.forward.phosphate_exit_wave import exit_waves
 from echolith.forward.phosphate_paths import View
 from echolith.forward.tilt_placement import TiltJitter, tilt_placement, view_of
 from echolith.forward.tilts import Tilts
 from echolith.forward.xray_absorption import ENERGIES, IronEdge
-from echolith.seeds import sequence
 from echolith.structures.phosphate_plates import PhosphateSpecimen
 from echolith.units import Angstrom
 
-MARGIN = 6.0
-"""Standard deviations of the positions by which the simulated wave reaches beyond the raster."""
+FRAME_DIMS = ("energy", "tilt", "scan", "position", "detector_y", "detector_x")
+SEEDS_PER_TILT = 1009
+"""Between the seeds of two tilts; no two scans of a series share their positions."""
 
 
 def tilt_series_frames(
@@ -32,7 +33,7 @@ def tilt_series_frames(
     slab: Angstrom | None = None,
     seed: int = 0,
 ) -> xr.Dataset:
-    """Return the mean counts of all frames.
+    """Return the mean counts of all frames, one scan of every view and energy.
 
     Parameters
     ----------
@@ -53,14 +54,14 @@ def tilt_series_frames(
     Returns
     -------
     xarray.Dataset
-        ``counts`` over (energy, tilt, position, detector_y, detector_x), lazy, one chunk a tilt;
-        recorded ``position_y``, ``position_x`` (energy, tilt, position) in Å; attributes as from
-        `far_field_mean`, with the defocus and energy of every view as coordinates.
+        ``counts`` over (energy, tilt, scan, position, detector_y, detector_x), lazy, one chunk a
+        tilt; recorded ``position_y``, ``position_x`` (energy, tilt, scan, position) in Å; the rest
+        as from `far_field_mean`.
 
     Raises
     ------
     BadInputError
-        If a view cannot be simulated (when computed), or the placement is of another series.
+        If the placement is of another series, or (when computed) a view cannot be simulated.
     """
     if placement is None:
         placement = tilt_placement(tilts, TiltJitter(), energies=energies)
@@ -70,12 +71,13 @@ def tilt_series_frames(
             f"{len(tilts.angles)}; draw it for this series"
         )
     settings = [frames.model_copy(update={"energy": energy}) for energy in energies]
-    seeds = np.array(
-        [[_seed(seed, e, t) for t in range(len(tilts.angles))] for e in range(len(energies))]
-    )
+    seeds = [
+        [scan_seed(seed, e, SEEDS_PER_TILT * (t + 1)) for e in range(len(energies))]
+        for t in range(len(tilts.angles))
+    ]
     task = delayed(_tilt_frames, pure=False)
     held = delayed(specimen, traverse=False, pure=False)
-    block = (len(energies), frames.shape[0] * frames.shape[1], frames.pixels, frames.pixels)
+    block = (len(energies), 1, frames.shape[0] * frames.shape[1], frames.pixels, frames.pixels)
     series = [
         da.from_delayed(
             task(
@@ -84,37 +86,40 @@ def tilt_series_frames(
                 settings,
                 edge,
                 slab,
-                seeds[:, t].tolist(),
+                seeds[t],
             ),
             block,
             dtype=np.float32,
         )
         for t in range(len(tilts.angles))
     ]
-    recorded = np.array(
-        [[scan_positions(frames, seed=int(s))[0] for s in of_energy] for of_energy in seeds]
-    )
-    by_view = ("energy", "tilt", "position")
-    return xr.Dataset(
-        {
-            "counts": (
-                ("energy", "tilt", "position", "detector_y", "detector_x"),
-                da.stack(series, axis=1),
-                {"units": "photons"},
-            )
-        },
+    counts = xr.Dataset(
+        {"counts": (FRAME_DIMS, da.stack(series, axis=1), {"units": "photons"})},
         coords={
             "energy": ("energy", np.array(energies, dtype=float), {"units": "eV"}),
             "tilt": ("tilt", np.array(tilts.angles, dtype=float), {"units": "°"}),
-            "position_y": (by_view, recorded[..., 0], {"units": "Å"}),
-            "position_x": (by_view, recorded[..., 1], {"units": "Å"}),
         },
-        attrs={"far_field": frames.model_dump_json()},
     )
+    recorded = np.array(
+        [[scan_positions(frames, seed=s)[0] for s in of_tilt] for of_tilt in seeds]
+    )[:, :, None]
+    for axis, name in enumerate(("position_y", "position_x")):
+        places = recorded[..., axis].swapaxes(0, 1)
+        counts[name] = (FRAME_DIMS[:4], places, {"units": "Å"})
+    return counts.set_coords(["position_y", "position_x"]).assign_attrs(_described(frames))
 
 
-def _seed(seed: int, energy: int, tilt: int) -> int:
-    return int(sequence(seed, "views", energy, tilt).generate_state(1)[0])
+def _described(frames: FarField) -> dict[str, float]:
+    """Return what `far_field_mean` says of any wave; an empty specimen is enough to ask it."""
+    half = int(np.ceil(field_needed(frames) * frames.oversampling / frames.pixel_size)) + 1
+    fine = frames.pixel_size / frames.oversampling
+    one = frames.model_copy(update={"shape": (1, 1)})
+    axis = (np.arange(2 * half) - half + 0.5) * fine
+    empty = xr.DataArray(
+        np.ones((2 * half, 2 * half), dtype=complex), dims=("y", "x"), coords={"y": axis, "x": axis}
+    )
+    said = far_field_mean(empty, settings=one).attrs
+    return {name: value for name, value in said.items() if name != "energy"}
 
 
 def _tilt_frames(
@@ -125,13 +130,13 @@ def _tilt_frames(
     slab: float | None,
     seeds: list[int],
 ) -> npt.NDArray[np.float32]:
-    """Return the frames of one tilt, (energy, position, pixels, pixels)."""
+    """Return the frames of one tilt, (energy, 1, position, pixels, pixels)."""
     return np.stack(
         [
             _view_frames(specimen, *of_view, edge=edge, slab=slab)
             for of_view in zip(views, settings, seeds, strict=True)
         ]
-    )
+    )[:, None]
 
 
 def _view_frames(
@@ -144,23 +149,15 @@ def _view_frames(
     slab: float | None,
 ) -> npt.NDArray[np.float32]:
     fine = settings.pixel_size / settings.oversampling
+    side = 2 * int(np.ceil(field_needed(settings) / fine)) + 2
     wave = exit_waves(
         specimen,
         view,
         energies=(settings.energy,),
-        shape=_field(settings, fine),
+        shape=(side, side),
         pixel_size=fine,
         edge=edge,
         slab=slab,
     )
     frames = far_field_mean(wave.isel(energy=0, drop=True), settings=settings, seed=seed)
     return np.asarray(frames["counts"].values, dtype=np.float32)
-
-
-def _field(settings: FarField, fine: float) -> tuple[int, int]:
-    """Return how many fine pixels hold every frame's window, (y, x)."""
-    loose = MARGIN * np.hypot(settings.jitter, settings.position_error)
-    window = settings.pixels * settings.oversampling
-    spans = ((n - 1) * settings.step + 2 * loose for n in settings.shape)
-    rows, columns = (int(np.ceil(span / fine)) + window + 2 for span in spans)
-    return rows, columns

@@ -11,6 +11,7 @@ from echolith.forward.acquisition import Settings
 from echolith.validation.scenario import Scenario
 from echolith.validation.scenarios import (
     lfp_ptychography,
+    lfp_spectro_tomography,
     lfp_tomography,
     lfp_xas,
     li_rich_damage,
@@ -61,6 +62,11 @@ def own_scenarios() -> dict[str, Entry]:
             summary=li_rich_damage.SUMMARY,
             settings=li_rich_damage.LiRichDamageSettings,
             make=li_rich_damage.li_rich_damage,
+        ),
+        "lfp-spectro-tomography": Entry(
+            summary=lfp_spectro_tomography.SUMMARY,
+            settings=lfp_spectro_tomography.LfpSpectroTomographySettings,
+            make=lfp_spectro_tomography.lfp_spectro_tomography,
         ),
         "lfp-tomography": Entry(
             summary=lfp_tomography.SUMMARY,

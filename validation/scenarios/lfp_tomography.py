@@ -153,13 +153,24 @@ def _forward(settings: LfpTomographySettings, specimen: PhosphateSpecimen) -> xr
 
 
 def _truth(settings: LfpTomographySettings, specimen: PhosphateSpecimen) -> xr.Dataset:
-    """Return voxels; composition is NaN where a voxel is not wholly inside a particle."""
-    found = true_volume(specimen, settings.tilts.voxel_size, (settings.pixels,) * 3)
-    inside = found["density"] > FULL
+    raster = true_volume(specimen, settings.tilts.voxel_size, (settings.pixels,) * 3)
+    return voxel_truth(specimen, raster)
+
+
+def voxel_truth(specimen: PhosphateSpecimen, raster: xr.Dataset) -> xr.Dataset:
+    """Return density, composition and state of charge; composition is NaN but wholly inside.
+
+    Parameters
+    ----------
+    specimen : PhosphateSpecimen
+    raster : xarray.Dataset
+        Of it, from `true_volume`.
+    """
+    inside = raster["density"] > FULL
     return xr.Dataset(
         {
-            "density": found["density"],
-            "composition": found["composition"].where(inside).assign_attrs(units="1"),
+            "density": raster["density"],
+            "composition": raster["composition"].where(inside).assign_attrs(units="1"),
             "state_of_charge": ((), specimen.state_of_charge, {"units": "1"}),
         }
     )
