@@ -122,7 +122,8 @@ def _one_number(name: str, variable: xr.DataArray) -> None:
 
 
 def _columns(estimate: xr.Dataset) -> None:
-    held = [name for name in COLUMNS if name in estimate]
+    # Axes of a map or volume are named x and y too.
+    held = [name for name in COLUMNS if name in estimate and name not in estimate.dims]
     if not set(held) & set(COLUMNS[:2]):
         return
     lacking = [name for name in COLUMNS[:2] if name not in held]
