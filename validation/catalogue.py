@@ -19,6 +19,7 @@ from echolith.validation.scenarios import (
     li_rich_oxide,
     li_rich_redox,
     li_rich_surface,
+    powder,
 )
 from echolith.validation.settings import resolve
 
@@ -82,6 +83,19 @@ def own_scenarios() -> dict[str, Entry]:
             summary=lfp_xas.SUMMARY,
             settings=lfp_xas.LfpXasSettings,
             make=lfp_xas.lfp_xas,
+        ),
+        "lfp-powder": Entry(
+            summary=powder.LFP_SUMMARY, settings=powder.LfpPowderSettings, make=powder.lfp_powder
+        ),
+        "linio2-powder": Entry(
+            summary=powder.LINIO2_SUMMARY,
+            settings=powder.LayeredPowderSettings,
+            make=powder.linio2_powder,
+        ),
+        "nmc622-powder": Entry(
+            summary=powder.NMC622_SUMMARY,
+            settings=powder.LayeredPowderSettings,
+            make=powder.nmc622_powder,
         ),
     }
 

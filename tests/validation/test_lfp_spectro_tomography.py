@@ -63,14 +63,12 @@ def test_frames_become_the_projections_that_were_there() -> None:
     frames = el.scenario("lfp-spectro-tomography", **settings)
     direct = el.scenario("lfp-spectro-tomography", **{**settings, "record": "projections"})
     measured = frames.simulate(seed=2).measurement
-    found = projections_from_frames(
-        measured, field=(21, 21), options=frames.settings.solver.transmission
-    )
+    found = projections_from_frames(measured, field=(21, 21))
     mean = direct.simulate(seed=2, noise_free=True).measurement
-    true = -np.log(mean["counts"] / mean["incident"])
-    error = found["optical_density"].values - true.values
+    true = -np.log(mean["counts"].values / float(mean["incident"]))
+    error = found["optical_density"].values - true
     assert found["optical_density"].dims == ("energy", "tilt", "y", "x")
-    assert np.corrcoef(found["optical_density"].values.ravel(), true.values.ravel())[0, 1] > 0.95
+    assert np.corrcoef(found["optical_density"].values.ravel(), true.ravel())[0, 1] > 0.95
     assert abs(error.mean()) < 0.02
     assert np.isfinite(found["optical_density_std"].values).all()
 
