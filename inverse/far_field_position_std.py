@@ -46,7 +46,7 @@ def position_std(state: State, options: FarFieldSolver) -> Array:
     matrix = both[:, None] * np.block(blocks) * both + np.eye(2 * count) / spread**2
     free = np.kron(np.eye(2), np.eye(count) - 1 / count)
     covariance = free @ np.linalg.inv(matrix) @ free
-    return np.sqrt(np.diag(covariance)).reshape(2, count).T
+    return np.asarray(np.sqrt(np.diag(covariance)).reshape(2, count).T)
 
 
 def _shared(weights: sparse.csr_array, first: Array, second: Array, total: Array) -> Array:

@@ -84,8 +84,8 @@ def displacements(state: State) -> Displacements:
             probe[...] = work.wave
             leave(probe, state.transmission, int(top), int(left), work.wave)
             work.forward()
-        waves = (work.wave for work in works)
-        displacement(*waves, state.counts[index], *detector, sums[index])
+        here, along_y, along_x = (work.wave for work in works)
+        displacement(here, along_y, along_x, state.counts[index], *detector, sums[index])
         window = doubt[top : top + state.size, left : left + state.size]
         slopes = np.stack([probe.ravel() for probe in probes[1:]])
         # Noise of the object has the variance 1 / photons, half of it along the wave's amplitude.

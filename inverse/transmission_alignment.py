@@ -58,11 +58,11 @@ def align_transmission(
         slopes = np.gradient(values) if shift else []
         columns = [*slopes, *(1j * values * part for part in (np.ones_like(y), y, x))]
         found = _least_squares(columns, fixed.values - values, known)
+        # First the plane: mirrored beyond the border it has an edge.
+        values = values * np.exp(1j * (found[-3] + found[-2] * y + found[-1] * x))
         if shift:
             values = shifted(values, -found[:2])
             moved += -found[:2] * steps
-        phase = found[-3] + found[-2] * y + found[-1] * x
-        values = values * np.exp(1j * phase)
     return moving.copy(data=values).assign_attrs(shift_y=moved[0], shift_x=moved[1])
 
 

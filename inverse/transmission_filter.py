@@ -1,5 +1,7 @@
 """Images at a stated resolution: a low pass with a soft edge, the same for estimate and truth."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,22 +12,23 @@ SOFT = 0.75
 """Share of the cut-off frequency up to which everything passes."""
 
 
-def low_pass(frequency_y: Array, frequency_x: Array, half_period: float) -> Array:
+def low_pass(frequencies: Sequence[Array], half_period: float) -> Array:
     """Return the share of each frequency that passes, (y, x): 1, then a cosine down to 0.
 
     Parameters
     ----------
-    frequency_y, frequency_x : array
-        1/Å.
+    frequencies : two arrays
+        Along y and along x, 1/Å.
     half_period : float
         Å; nothing passes beyond 1 / (2 half_period).
 
     Examples
     --------
-    >>> low_pass(np.zeros(1), np.array([0.0, 0.004, 0.005]), 100.0).round(2)
+    >>> low_pass([np.zeros(1), np.array([0.0, 0.004, 0.005])], 100.0).round(2)
     array([[1.  , 0.9 , 0.  ]])
     """
-    part = np.hypot(frequency_y[:, None], frequency_x) * 2 * half_period
+    along_y, along_x = frequencies
+    part = np.hypot(along_y[:, None], along_x) * 2 * half_period
     return np.asarray(0.5 + 0.5 * np.cos(np.pi * np.clip((part - SOFT) / (1 - SOFT), 0, 1)))
 
 
@@ -48,5 +51,5 @@ def smoothed(values: Array, pixel_size: float, half_period: float) -> Array:
         raise BadInputError(
             f"half_period = {half_period:g} Å; expected {pixel_size:g} Å (a pixel) or more"
         )
-    passed = low_pass(*(np.fft.fftfreq(n, pixel_size) for n in values.shape), half_period)
+    passed = low_pass([np.fft.fftfreq(n, pixel_size) for n in values.shape], half_period)
     return np.asarray(np.fft.ifft2(np.fft.fft2(values) * passed), dtype=np.complex128)

@@ -27,8 +27,10 @@ Array = npt.NDArray[np.float64]
 class TransmissionMap(Settings):
     """How optical density and phase of a view are recovered."""
 
-    ptychography: FarFieldSolver = FarFieldSolver(iterations=40, background=True)
-    half_period: Annotated[Angstrom, Field(gt=0)] = 110.0
+    ptychography: FarFieldSolver = FarFieldSolver(
+        iterations=60, alpha=1.0, background=True, positions_after=5, position_spread=50.0
+    )
+    half_period: Annotated[Angstrom, Field(gt=0)] = 150.0
     """Resolution of the maps; finer detail is cut off (`low_pass`), most of the noise with it."""
     resolution: ShellCorrelation = ShellCorrelation()
     overlap: Annotated[float, Field(gt=0, lt=1)] = 0.5
@@ -135,7 +137,7 @@ def _maps(waves: list[xr.DataArray], photons: Array) -> xr.Dataset:
 
 def _resolution(waves: list[xr.DataArray], options: TransmissionMap) -> xr.Dataset:
     """Correlate the optical density of two scans."""
-    density = [-2 * np.log(np.abs(wave)) for wave in waves[:2]]
+    density = [w.copy(data=-2 * np.log(np.abs(w.values))) for w in waves[:2]]
     filled = [one.fillna(float(one.mean())) for one in density]
     found = shell_correlation(*filled, options=options.resolution)
     names = ["correlation", "threshold", "half_period", "half_period_std"]

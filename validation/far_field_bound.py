@@ -19,6 +19,8 @@ from echolith.validation.information import Information
 Array = npt.NDArray[np.float64]
 Complex = npt.NDArray[np.complexfloating]
 MOST_STEPS = 200
+DARK = 0.01
+"""Of the brightest pixel; of darker ones nothing is asked, they count as known."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,8 +109,9 @@ def far_field_information(
     # OD = -2 ln |O|: Re(g* d) = -2 Re(d / O) at the pixel; the phase: Im(d / O), less its mean.
     density, phase = -2 * steps / wave.conj(), 1j * steps / wave.conj() - mean
     wanted = fft.ifft2(fft.fft2(np.concatenate([density, phase])) * passed)
-    wanted, told = wanted.astype(np.complex64), _told(view)
-    solved = np.stack([_solve(view, told, one) for one in wanted])
+    bright = _illumination(view)
+    wanted = (wanted * (bright > DARK * bright.max())).astype(np.complex64)
+    solved = np.stack([_solve(view, _told(view), bright, one) for one in wanted])
     covariance = np.array([[np.vdot(a, b).real for b in solved] for a in wanted]) / view.repeats
     covariance = (covariance + covariance.T) / 2
     count = len(pixels)
@@ -117,12 +120,12 @@ def far_field_information(
     units = dict.fromkeys(names[:count], "1") | dict.fromkeys(names[count:], "rad")
     return Information(
         names=tuple(names),
-        matrix=np.linalg.inv(covariance),
+        matrix=np.asarray(np.linalg.inv(covariance), dtype=np.float64),
         gradients={"optical_density": rows[:count], "phase": rows[count:]},
         units={**units, "optical_density": "1", "phase": "rad"},
         notes=(
-            "Probe, background and positions are known; every pixel of the object is not. What "
-            "they cost is not in the bound.",
+            "Probe, background and positions are known, and pixels of less than 1 % of the "
+            "illumination; every other pixel of the object is not.",
             f"Root mean square over {count} pixels of the field; phases from their mean there.",
         ),
     )
@@ -149,6 +152,14 @@ def _apply(view: FarFieldView, told: Complex, change: Complex) -> Complex:
     return found
 
 
+def _illumination(view: FarFieldView) -> Array:
+    """Return the photons on every pixel of the object."""
+    size, bright = view.probes.shape[-1], np.zeros(view.wave.shape)
+    for probe, (top, left) in zip(view.probes, view.corners, strict=True):
+        bright[top : top + size, left : left + size] += np.abs(probe) ** 2
+    return bright
+
+
 def _told(view: FarFieldView) -> Complex:
     """Return 2 Psi / sqrt(m) of every frame."""
     size = view.probes.shape[-1]
@@ -159,14 +170,16 @@ def _told(view: FarFieldView) -> Complex:
 
 
 def _solve(
-    view: FarFieldView, told: Complex, wanted: Complex, *, tolerance: float = 1e-2
+    view: FarFieldView,
+    told: Complex,
+    bright: Array,
+    wanted: Complex,
+    *,
+    tolerance: float = 1e-2,
 ) -> Complex:
     """Return F⁻¹ g by conjugate gradients, preconditioned by the illumination."""
-    size = view.probes.shape[-1]
-    bright = np.zeros(view.wave.shape, dtype=np.float32)
-    for probe, (top, left) in zip(view.probes, view.corners, strict=True):
-        bright[top : top + size, left : left + size] += np.abs(probe) ** 2
-    scale = 1 / (2 * bright + np.float32(1e-3) * bright.max())
+    scale = np.where(bright > DARK * bright.max(), 1 / np.maximum(2 * bright, 1e-12), 0)
+    scale = scale.astype(np.float32)
     found, rest = np.zeros_like(wanted), wanted.copy()
     along = scale * rest
     power = np.vdot(rest, along).real

@@ -131,7 +131,8 @@ def ring_correlation(content: "ReportContent") -> "Figure | None":
 
 
 def _draw_frame(axes: "Axes", frame: xr.DataArray, title: str) -> None:
-    image = np.log10(np.maximum(frame.astype(float), 0) + 0.1).compute()
+    counts = np.maximum(frame.values.astype(float), 0)
+    image = frame.copy(data=np.log10(counts + 0.1))
     draw_image(axes, image, colours="magma", label="log10 (photons + 0.1)")
     axes.set(title=title, xticks=[], yticks=[])
 
@@ -141,7 +142,8 @@ def spectra(content: "ReportContent") -> "Figure | None":
     found, counts = content.estimate, content.measurement.get("counts")
     if counts is None or counts.dims != ("energy", "y", "x") or "r_factor" not in found:
         return None
-    density = -np.log((counts + 0.5) / content.measurement["incident"])
+    incident = float(content.measurement["incident"])
+    density = counts.copy(data=-np.log((counts.values + 0.5) / incident))
     share = found["composition"]
     with style():
         figure = new_figure(9.8, 3.3)
@@ -161,7 +163,7 @@ def spectra(content: "ReportContent") -> "Figure | None":
             (middle, "r_factor", "R factor"),
             (right, "composition_std", "Uncertainty of the fraction"),
         ):
-            image = found[name].where(inside)
+            image: xr.DataArray = found[name].where(inside)
             span = (0.0, float(np.nanpercentile(image.values, 98)) if bool(inside.any()) else 1.0)
             draw_image(axes, image, colours="viridis", limits=span, label=title)
             axes.set(title=title, xticks=[], yticks=[])

@@ -77,7 +77,7 @@ def spectral_information(
 
 def _share_slope(lengths: Array) -> Array:
     total = lengths.sum()
-    return np.array([-lengths[1], lengths[0]]) / total**2
+    return np.asarray(np.array([-lengths[1], lengths[0]]) / total**2)
 
 
 def _share_variance(lengths: Array, covariance: Array) -> float:

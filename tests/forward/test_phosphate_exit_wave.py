@@ -1,4 +1,6 @@
-"""Exit waves of plates: against path lengths, the flux of free space, and Born's weak scatterer."""
+"""Exit waves of plates: against path lengths, the flux of free space, and a Gaussian beam."""
+
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +26,7 @@ from echolith.structures.phosphate_plates import PhosphateSpecimen
 from echolith.structures.plate_packing import PackingRegion
 from echolith.validation.phosphate_strategies import phosphate_specimens, views
 
-FIELD = {"shape": (68, 72), "pixel_size": 100.0}
+FIELD: dict[str, Any] = {"shape": (68, 72), "pixel_size": 100.0}
 
 
 def plates(depth: float = 3000.0, *, seed: int = 1) -> PhosphateSpecimen:
@@ -71,7 +73,7 @@ def test_projection_is_the_transmission_of_the_fast_mode() -> None:
 
 
 def test_phase_lags_behind_by_the_refraction() -> None:
-    """exp(ikz) with n = 1 - delta runs behind vacuum's wave: the phase is negative where delta > 0."""
+    """exp(ikz) with n = 1 - delta runs behind vacuum's wave: negative phase where delta > 0."""
     wave = exit_wave(plates(), View(tilt=0.0), energy=708.2, rays=1, **FIELD)
     paths = ray_paths(packed_bodies(plates()), View(tilt=0.0), **FIELD, rays=1)
     delta = optical_constants((708.2,))["delta"].values[:, 0]
@@ -137,6 +139,6 @@ def test_depth_of_focus_is_the_published_one() -> None:
     ],
 )
 def test_what_makes_no_wave_is_refused(change: dict[str, object], message: str) -> None:
-    given_settings: dict[str, object] = {"energy": 708.2, **FIELD, **change}
+    given_settings: dict[str, Any] = {"energy": 708.2, **FIELD, **change}
     with pytest.raises(BadInputError, match=message):
-        exit_wave(plates(), View(tilt=0.0), **given_settings)  # type: ignore[arg-type]
+        exit_wave(plates(), View(tilt=0.0), **given_settings)

@@ -40,17 +40,22 @@ def sample() -> tuple[Any, ...]:
 
 
 @given(
-    share=st.floats(0, 1), total=st.floats(100, 500), carbon=st.floats(0, 0.5),
+    share=st.floats(0, 1), total=st.floats(250, 500), carbon=st.floats(0, 0.5),
     seed=st.integers(0, 1000),
 )  # fmt: skip
 def test_pulls_of_every_pixel(share: float, total: float, carbon: float, seed: int) -> None:
-    """400 pixels: standard error of a mean pull 0.05, of its variance 0.07; four of each."""
+    """400 pixels: standard error of a mean pull 0.05, of its variance 0.07; five of each.
+
+    Every pixel is some 8 standard deviations thick, so that none is chosen by its noise.
+    """
     path = np.array([1 - share, share])[:, None, None] * np.full((2, 20, 20), total)
     mean = stack(path, carbon=carbon)
-    found = recover_composition_map(PoissonCounting().sample(mean, seed=seed), response=RESPONSE)
+    counts = PoissonCounting().sample(mean, seed=seed)
+    found = recover_composition_map(
+        counts, response=RESPONSE, options=CompositionMap(significance=3)
+    )
     for name, true in (("path", path), ("composition", np.full((20, 20), share))):
         pull = ((found[name].values - true) / found[f"{name}_std"].values).reshape(-1, 400)
-        pull = pull[:, np.isfinite(pull).all(axis=0)]
         assert np.abs(pull.mean(axis=1)).max() < 0.25
         assert (pull**2).mean(axis=1) == pytest.approx(1, abs=0.35)
 

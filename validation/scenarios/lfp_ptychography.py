@@ -45,6 +45,7 @@ FRAMES = FarField(
     shape=(10, 10),
     step=350.0,
     jitter=100.0,
+    position_error=50.0,
     pixels=64,
     background=0.05,
 )
@@ -281,7 +282,7 @@ def at_resolution(
     axes = [np.fft.fftfreq(len(place), float(place[1] - place[0])) for place in places]
     spectrum = np.fft.fft2(waves.values)
     if half_period is not None:
-        spectrum = spectrum * low_pass(*axes, half_period)
+        spectrum = spectrum * low_pass(axes, half_period)
     for axis, place, frequency, count in zip((-2, -1), places, axes, field, strict=True):
         wanted = pixel_size * (np.arange(count) - count // 2)
         kept = np.abs(frequency) <= 0.5 / pixel_size
@@ -307,7 +308,7 @@ def _truth(settings: LfpPtychographySettings, specimen: ScannedPlates) -> xr.Dat
         for dim, n in zip(("y", "x"), settings.field, strict=True)
     }
     energies = ("energy", np.array(settings.energies, dtype=float), {"units": "eV"})
-    return truth.assign_coords(energy=energies, **axes)
+    return truth.assign_coords({"energy": energies, **axes})
 
 
 def _information(settings: LfpPtychographySettings, specimen: ScannedPlates) -> Information:
@@ -320,7 +321,7 @@ def _information(settings: LfpPtychographySettings, specimen: ScannedPlates) -> 
         wave,
         settings.frames.model_copy(update={"energy": settings.energies[0]}),
         seed=scan_seed(specimen.seed, 0, 0),
-        background=incoherent_background(settings.frames),
+        background=incoherent_background(settings.frames).astype(np.float64),
         repeats=settings.scans,
     )
     middle = count // 2
@@ -328,7 +329,7 @@ def _information(settings: LfpPtychographySettings, specimen: ScannedPlates) -> 
     return far_field_information(
         view,
         np.array(BOUND_PIXELS) + middle,
-        passed=low_pass(*2 * [np.fft.fftfreq(count, size)], settings.solver.half_period),
+        passed=low_pass(2 * [np.fft.fftfreq(count, size)], settings.solver.half_period),
         field=(
             slice(middle - half[0], middle + half[0] + 1),
             slice(middle - half[1], middle + half[1] + 1),
