@@ -29,6 +29,7 @@ import numpy.typing as npt
 import xarray as xr
 from pydantic import Field
 
+from echolith.errors import BadInputError
 from echolith.forward.acquisition import Settings
 from echolith.forward.projection import SystemMatrix, as_block, as_images, slabs, system_matrix
 from echolith.forward.projection_kernels import multiply
@@ -60,8 +61,8 @@ class JointComposition(Settings):
     not follow the dose."""
     iterations: Annotated[int, Field(ge=1, le=10_000)] = 60
     """Steps along the slope of all data."""
-    warm: Annotated[int, Field(ge=0, le=100)] = 5
-    """Sweeps of OS-SART to begin with."""
+    warm: Annotated[int, Field(ge=1, le=100)] = 5
+    """Sweeps of OS-SART to begin with: steps are as long as the curvature near the data allows."""
     inner: Annotated[int, Field(ge=1, le=100)] = 4
     """Steps towards less variation in each iteration."""
 
@@ -106,12 +107,17 @@ def joint_absorption(
     Raises
     ------
     BadInputError
-        If the projections cannot be used.
+        If the projections cannot be used, or their noise is unknown.
     """
     chosen = options or JointComposition()
     number = threads(workers)
     energies = [measurement.isel(energy=i) for i in range(2)]
     read = [read_projections(part) for part in energies]
+    if any(seen.std is None for seen in read):
+        raise BadInputError(
+            "the joint method needs the noise of the projections, which is unknown; give counts "
+            "with incident, or optical_density_std; or use the sequential method"
+        )
     channels, starts = [], []
     for part, seen in zip(energies, read, strict=True):
         channel, start = _channel(part, seen, chosen.warm)

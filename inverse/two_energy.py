@@ -53,8 +53,9 @@ def two_energy_composition(
     Returns
     -------
     xarray.Dataset
-        ``density``, ``composition`` (NaN where the voxel is less than half filled) and, where the
-        absorption has uncertainties, ``density_std`` and ``composition_std`` (infinite there).
+        ``density``, ``composition`` (NaN where the voxel is less than half filled), ``reacted``,
+        the part of the voxel that the second species fills, and, where the absorption has
+        uncertainties, ``density_std`` and ``composition_std`` (infinite there).
 
     Raises
     ------
@@ -80,7 +81,7 @@ def two_energy_composition(
             composition, gradient = _by_angle(measured, matrix, inside)
         else:
             composition, gradient = _by_amounts(amounts, inverse, inside)
-    values = {"density": density, "composition": composition}
+    values = {"density": density, "composition": composition, "reacted": amounts[1]}
     if "absorption_std" in absorption:
         variance = ordered["absorption_std"].values.astype(np.float64) ** 2
         values["density_std"] = np.sqrt(np.tensordot(inverse.sum(axis=0) ** 2, variance, axes=1))

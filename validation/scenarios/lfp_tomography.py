@@ -23,10 +23,13 @@ from echolith.structures.phosphate_plates import PhosphateSpecimen
 from echolith.structures.phosphate_raster import true_volume
 from echolith.structures.plate_packing import PackingRegion
 from echolith.units import Electronvolt
+from echolith.validation.composition_bound import composition_information
 from echolith.validation.gauge import nothing_free
+from echolith.validation.information import Information
 from echolith.validation.metrics import NamedMetric, absolute_error
 from echolith.validation.scenario import Scenario
 from echolith.validation.statistics import Residuals
+from echolith.validation.true_resolution import true_half_period
 
 SUMMARY = "LiFePO4 plates, soft X-ray tomography at two energies: composition of every voxel"
 FULL = 0.999
@@ -93,6 +96,7 @@ def lfp_tomography(settings: LfpTomographySettings) -> Scenario:
             mean_error("composition", name="composition_bias"),
             root_mean_square("density", name="density_rms"),
             absolute_error("state_of_charge", unit="1", scale=1.0),
+            true_half_period("density"),
         ),
         quantities=("state_of_charge",),
         notes=(
@@ -102,6 +106,7 @@ def lfp_tomography(settings: LfpTomographySettings) -> Scenario:
             "Composition is scored on voxels that lie wholly inside a particle.",
         ),
         residuals=composition_residuals,
+        information=partial(_information, settings),
     )
 
 
@@ -173,4 +178,14 @@ def voxel_truth(specimen: PhosphateSpecimen, raster: xr.Dataset) -> xr.Dataset:
             "composition": raster["composition"].where(inside).assign_attrs(units="1"),
             "state_of_charge": ((), specimen.state_of_charge, {"units": "1"}),
         }
+    )
+
+
+def _information(settings: LfpTomographySettings, specimen: PhosphateSpecimen) -> Information:
+    found = true_volume(specimen, settings.tilts.voxel_size, (settings.pixels,) * 3)
+    return composition_information(
+        _forward(settings, specimen)["counts"].compute(),
+        found[["density", "composition", "binder"]].assign(inside=found["density"] > FULL),
+        tilts=settings.tilts,
+        response=phosphate_response(settings.energies, edge=settings.edge),
     )
