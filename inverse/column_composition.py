@@ -1,51 +1,110 @@
 """Transition metals and lithium on every cation column, from its phase and its dark field.
 
-A site scatters ``w = 2.09 tm + 0.315 li`` (electron scattering factors at 0.7 1/Å, Å). A column's
-phase follows ``s = K sin(theta w)`` up to its maximum K: linear for little, saturated for a full
-column of metals, as exp(i phi) is. K and theta come from the data: oxygen columns are full
-(w = 0.882), M columns hold the nominal share in the mean. The dark field is taken as linear in tm,
-zero on the empty tetrahedral columns farthest from the surface, nominal in the mean of M. Assumed:
-one thickness for all columns, no vacancy in oxygen. Beyond the maximum of s the dark field alone
-decides.
+How signals follow from contents is in `column_response`, how contents follow from signals in
+`column_shares`; here both get their scales from the data. The dark field is zero on the empty
+tetrahedral columns farthest from the surface; oxygen columns set its scale, since all are alike,
+and M columns as far as they are exact: static ones of equal content differ by 0.28 with the order
+of metals and lithium along the beam. Neighbours leave another zero on the alkali layer than on the
+tetrahedral columns: it is unknown within ``zero_error`` and common to the layer. Assumed: one
+thickness for all columns, no vacancy in oxygen. Beyond the maximum of the phase the dark field
+alone decides.
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 from pydantic import Field
-from scipy.optimize import brentq
 
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import Settings
+from echolith.inverse.column_response import DARK_OXYGEN, LITHIUM, METAL, Scale, response
+from echolith.inverse.column_shares import Expected, Signals, fitted_shares
 
 Array = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
-METAL, LITHIUM, OXYGEN = 2.09, 0.315, 0.882
-"""Å at 0.7 1/Å; International Tables C, 4.3.2.2; the metals Mn, Ni, Co agree to 2 %."""
-
-DARK_LITHIUM = (3 / 25) ** 2
-"""Of lithium in the dark field, relative to the metals: as Z²."""
+TURNS = 3
+"""Of taking the metals of the alkali layer off the M columns."""
 
 
 class CompositionOptions(Settings):
-    """What is assumed of the specimen, and how exact the model is."""
+    """What is assumed of the specimen, and how exact the model is.
+
+    Errors are those of noise-free multislice data of static specimens 20 Å thick.
+    """
 
     nominal: Annotated[float, Field(gt=0, le=1)] = 0.8
-    """Mean share of transition metals on M columns; lithium is on the rest."""
+    """Mean share of transition metals on M columns and the alkali layer beside them; lithium is on
+    the rest of M."""
+    sites: Annotated[int, Field(ge=1)] = 7
+    """Along a column; says how far the content of M columns scatters."""
     phase_error: Annotated[float, Field(ge=0)] = 0.015
-    """Of the response, relative to an oxygen column: its scatter over multislice data."""
-    haadf_error: Annotated[float, Field(ge=0)] = 0.01
-    """Of the dark field, relative to a column full of metals; likewise."""
-    proportional_error: Annotated[float, Field(ge=0)] = 0.12
-    """Of both, relative to the value: order of the atoms along the beam, and cross-talk."""
+    """Of the response, relative to an oxygen column."""
+    haadf_error: Annotated[float, Field(ge=0)] = 0.005
+    """Of the dark field, relative to a column full of metals."""
+    proportional_error: Annotated[float, Field(ge=0)] = 0.045
+    """Of the phase, relative to the value: order of the atoms along the beam."""
+    order_error: Annotated[float, Field(ge=0)] = 0.28
+    """Of the dark field, relative to the value: likewise, and larger, since it is coherent."""
+    alike_error: Annotated[float, Field(ge=0)] = 0.2
+    """Likewise, common to the alkali layer: order makes columns darker, disorder brighter."""
+    scale_error: Annotated[float, Field(ge=0)] = 0.05
+    """Of the scale of the dark field by oxygen, relative."""
+    common_error: Annotated[float, Field(ge=0)] = 0.07
+    """Of shares of metals, relative: what all columns have in common of the response's errors."""
+    zero_error: Annotated[float, Field(ge=0)] = 0.004
+    """Of the dark field's zero on the alkali layer, relative to a column full of metals."""
+    response_error: Annotated[float, Field(ge=0)] = 0.05
+    """Of the shape of the phase's response between nothing and oxygen, where it is exact: as
+    ``s (1 - s / s_oxygen)``. Common to the layer."""
+    mean_error: Annotated[float, Field(ge=0)] = 0.003
+    """Of the mean share of metals in a layer, which all its columns share."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _References:
+    """Columns that set the scales, and their signals above the zero."""
+
+    strength: Array
+    bright: Array
+    zero: float
+    oxygens: Flags
+    metals: Flags
+    options: CompositionOptions
+
+    @property
+    def oxygen(self) -> float:
+        """Phase of an oxygen column."""
+        return float(np.median(self.strength[self.oxygens]))
+
+    def scale(self, nominal: float) -> Scale:
+        """Return the scales where M columns hold this share of metals in the mean."""
+        options = self.options
+        metal = float(self.strength[self.metals].mean())
+        height, theta = response(self.oxygen, metal, nominal, sites=options.sites)
+        full = self._full(nominal)
+        if not full > 0:
+            raise BadInputError("M columns are not bright in the dark field; check haadf")
+        return Scale(height=height, theta=theta, zero=self.zero, full=full)
+
+    def _full(self, nominal: float) -> float:
+        """Return the brightness of a column full of metals, by oxygen and by M."""
+        by_oxygen = float(self.bright[self.oxygens].mean()) / DARK_OXYGEN
+        by_metals = float(self.bright[self.metals].mean()) / nominal
+        drawn = (1 - nominal) / nominal / self.options.sites
+        of_metals = (self.options.order_error**2 + drawn) / self.metals.sum()
+        weights = 1 / np.array([max(self.options.scale_error, 1e-6) ** 2, of_metals])
+        return float(weights @ [by_oxygen, by_metals] / weights.sum())
 
 
 def measure_composition(
     sites: xr.Dataset,
     *,
-    bulk: npt.NDArray[np.bool_] | None = None,
+    bulk: Flags | None = None,
+    expected: Expected | None = None,
     options: CompositionOptions | None = None,
 ) -> xr.Dataset:
     """Measure what cation columns hold, by least squares with the full covariance of both signals.
@@ -57,6 +116,9 @@ def measure_composition(
     bulk : array of bool, optional
         Columns that are surely layered, where M holds the nominal share and tetrahedral sites are
         empty; all by default.
+    expected : Expected, optional
+        What is assumed of the columns of the result, in their order; by default next to nothing but
+        on M, where lithium fills what metals leave.
     options : CompositionOptions, optional
 
     Returns
@@ -66,8 +128,9 @@ def measure_composition(
         ``species`` ("M", "Li", "T"), ``sign``, ``lattice_i``, ``lattice_j``, ``tm_fraction``,
         ``li_fraction`` with ``<name>_std`` and ``tm_covariance``; ``scattering`` and
         ``scattering_std`` (w, Å; the largest that can be told, and as much for its std, where the
-        phase is saturated). Scalars
-        ``tm_in_alkali_layer`` with std.
+        phase is saturated). ``strength`` and ``haadf_fraction`` with std, to which
+        ``attrs["phase_relative"]`` and ``attrs["dark_relative"]`` of what is expected come. Scalars
+        ``tm_in_alkali_layer`` and ``alkali_scattering`` (Å: mean w of its sites) with std.
 
     Raises
     ------
@@ -76,70 +139,161 @@ def measure_composition(
     """
     options = options or CompositionOptions()
     bulk = np.ones(sites.sizes["column"], dtype=bool) if bulk is None else bulk
+    references, present = _references(sites, bulk, options)
+    kind = sites["site"].values
+    chosen = np.flatnonzero(present & (kind != "O"))
+    kinds = kind[chosen]
+    offset = float(np.median(sites["strength"].values[present & bulk & (kind == "T")]))
+    expected = expected or hardly_expected(kinds, options.nominal)
+    deep = bulk[chosen] & (kinds == "Li")
+    moved = 0.0
+    for _ in range(TURNS):
+        scale = references.scale(options.nominal - moved)
+        signals = _signals(sites, chosen, scale, references, offset)
+        share, covariance = fitted_shares(signals, scale, expected)
+        found = float(share[: len(chosen)][deep].mean()) if deep.any() else 0.0
+        moved = min(max(found, 0.0), options.nominal / 2)
+    return _described(sites, chosen, signals, scale, share, covariance, options)
+
+
+def hardly_expected(kinds: npt.NDArray[np.str_], nominal: float) -> Expected:
+    """Lithium fills M up, which metals fill by half or more; else anything is alike."""
+    metal = kinds == "M"
+    return Expected(
+        tm=np.where(metal, nominal, 0.0),
+        tm_std=np.where(metal, 0.25, np.inf),
+        filling=np.where(metal, 1.0, 0.5),
+        filling_std=np.where(metal, 0.1, 0.3),
+        shared=0.5 * np.stack([kinds == "Li", kinds == "T"]).astype(float),
+    )
+
+
+def _references(
+    sites: xr.Dataset, bulk: Flags, options: CompositionOptions
+) -> tuple[_References, Flags]:
+    """Return what sets the scales, and which sites are inside the crystal and the field."""
     if "brightness" not in sites:
         raise BadInputError(
             "sites without brightness; composition needs the simultaneous annular dark field; "
             "record haadf"
         )
-    inner = ~sites["edge"].values & sites["crystal"].values
-    kind = sites["site"].values
-    strength = sites["strength"].values
-    present = inner & sites_filled(sites)
+    present = ~sites["edge"].values & sites["crystal"].values & sites_filled(sites)
+    kind, brightness = sites["site"].values, sites["brightness"].values
     oxygens, metals = present & (kind == "O"), present & bulk & (kind == "M")
-    if oxygens.sum() < 4 or metals.sum() < 3:
-        raise BadInputError(
-            f"{int(oxygens.sum())} oxygen and {int(metals.sum())} M columns away from the border; "
-            "expected 4 and 3 or more to calibrate by; scan a larger field"
-        )
-    oxygen = float(np.median(strength[oxygens]))
-    height, theta = response(oxygen, float(strength[metals].mean()), options.nominal)
-    chosen = np.flatnonzero(present & (kind != "O"))
     empty = present & bulk & (kind == "T")
-    zero = float(np.median(sites["brightness"].values[empty]))
-    offset = float(np.median(strength[empty]))
-    full = (float(sites["brightness"].values[metals].mean()) - zero) / options.nominal
-    if not full > 0:
-        raise BadInputError("M columns are not bright in the dark field; check haadf")
+    if oxygens.sum() < 4 or metals.sum() < 3 or empty.sum() < 3:
+        raise BadInputError(
+            f"{int(oxygens.sum())} oxygen, {int(metals.sum())} M and {int(empty.sum())} "
+            "tetrahedral columns away from the border; expected 4, 3 and 3 or more to calibrate "
+            "by; scan a larger field"
+        )
+    zero = float(np.median(brightness[empty]))
+    references = _References(
+        strength=sites["strength"].values,
+        bright=brightness - zero,
+        zero=zero,
+        oxygens=oxygens,
+        metals=metals,
+        options=options,
+    )
+    return references, present
+
+
+def _signals(
+    sites: xr.Dataset,
+    chosen: npt.NDArray[np.intp],
+    scale: Scale,
+    references: _References,
+    offset: float,
+) -> Signals:
+    options, kinds = references.options, sites["site"].values[chosen]
+    hole, alkali, n = kinds == "T", kinds == "Li", len(chosen)
     # Ripples of bright neighbours leave an offset on an empty tetrahedral column of the bulk; in a
     # surface it lies between that and nothing: half of it is taken, the other half is the error.
-    hole = kind[chosen] == "T"
-    signal = strength[chosen] - np.where(hole, offset / 2, 0.0)
-    bright = (sites["brightness"].values[chosen] - zero) / full
     phase_covariance = _block(sites, "strength_covariance", chosen)
     phase_covariance += np.diag(
-        (options.phase_error * oxygen) ** 2
-        + hole * (offset / 2) ** 2
-        + (options.proportional_error / 2 * signal) ** 2
+        (options.phase_error * references.oxygen) ** 2 + hole * (offset / 2) ** 2
     )
-    dark_covariance = _block(sites, "brightness_covariance", chosen) / full**2
-    dark_covariance += np.diag(options.haadf_error**2 + (options.proportional_error * bright) ** 2)
-    share, covariance = _shares(
-        signal, bright, phase_covariance, dark_covariance, kind[chosen], height, theta
+    dark_covariance = _block(sites, "brightness_covariance", chosen) / scale.full**2
+    dark_covariance += options.haadf_error**2 * np.eye(n)
+    dark_covariance += options.zero_error**2 * np.outer(alkali, alkali)
+    return Signals(
+        phase=references.strength[chosen] - np.where(hole, offset / 2, 0.0),
+        dark=references.bright[chosen] / scale.full,
+        phase_covariance=phase_covariance,
+        dark_covariance=dark_covariance,
+        phase_relative=options.proportional_error,
+        dark_relative=options.order_error,
+        dark_shared=options.alike_error,
+        alkali=alkali,
+        shape=options.response_error,
+        oxygen=references.oxygen,
     )
+
+
+def _described(
+    sites: xr.Dataset,
+    chosen: npt.NDArray[np.intp],
+    signals: Signals,
+    scale: Scale,
+    share: Array,
+    covariance: Array,
+    options: CompositionOptions,
+) -> xr.Dataset:
     n = len(chosen)
+    # What is not certain about the scale, and about the layer as a whole, is common to all columns.
+    common = np.append(options.common_error * share[:n], np.zeros(n))
+    covariance = covariance + np.outer(common, common)
     std = np.sqrt(np.diag(covariance))
-    w, w_std = _inverted(signal, np.sqrt(np.diag(phase_covariance)), height, theta)
+    phase_std, dark_std = (
+        np.sqrt(np.diag(block)) for block in (signals.phase_covariance, signals.dark_covariance)
+    )
+    relative = signals.phase_relative
+    w, w_std = scale.inverted(signals.phase, np.hypot(phase_std, relative * signals.phase))
     variables: dict[str, Any] = {
         name: ("column", sites[name].values[chosen], sites[name].attrs)
         for name in ("x", "y", "sign", "lattice_i", "lattice_j")
     }
+    kinds = sites["site"].values[chosen]
     variables |= {
-        "species": ("column", kind[chosen]),
+        "species": ("column", kinds),
         "tm_fraction": ("column", share[:n], {"units": "1"}),
         "tm_fraction_std": ("column", std[:n], {"units": "1"}),
         "li_fraction": ("column", share[n:], {"units": "1"}),
         "li_fraction_std": ("column", std[n:], {"units": "1"}),
         "tm_covariance": (("column", "column_"), covariance[:n, :n], {"units": "1"}),
-        "strength": ("column", signal, {"units": "rad Å²"}),
-        "strength_std": ("column", np.sqrt(np.diag(phase_covariance)), {"units": "rad Å²"}),
+        "strength": ("column", signals.phase, {"units": "rad Å²"}),
+        "strength_std": ("column", phase_std, {"units": "rad Å²"}),
         "scattering": ("column", w, {"units": "Å"}),
         "scattering_std": ("column", w_std, {"units": "Å"}),
-        "haadf_fraction": ("column", bright, {"units": "1"}),
-        "haadf_fraction_std": ("column", np.sqrt(np.diag(dark_covariance)), {"units": "1"}),
+        "haadf_fraction": ("column", signals.dark, {"units": "1"}),
+        "haadf_fraction_std": ("column", dark_std, {"units": "1"}),
     }
-    result = xr.Dataset(variables, attrs={"response_height": height, "response_angle": theta})
-    alkali = kind[chosen] == "Li"
-    return result.assign(mean_fraction(result, alkali, "tm_in_alkali_layer"))
+    attrs = {
+        "response_height": scale.height,
+        "response_angle": scale.theta,
+        "phase_relative": relative,
+        "dark_relative": signals.dark_relative,
+        "mean_error": options.mean_error,
+    }
+    result = xr.Dataset(variables, attrs=attrs)
+    result = result.assign(_mean_scattering(kinds == "Li", share, covariance))
+    return result.assign(mean_fraction(result, kinds == "Li", "tm_in_alkali_layer"))
+
+
+def _mean_scattering(alkali: Flags, share: Array, covariance: Array) -> dict[str, Any]:
+    """Return what the alkali layer's sites scatter in the mean, {} without such a column.
+
+    The phase tells this sum better than its parts, which the covariance knows.
+    """
+    if not alkali.any():
+        return {}
+    weights = np.concatenate([METAL * alkali, LITHIUM * alkali]) / alkali.sum()
+    std = float(np.sqrt(weights @ covariance @ weights))
+    return {
+        "alkali_scattering": ((), float(weights @ share), {"units": "Å"}),
+        "alkali_scattering_std": ((), std, {"units": "Å"}),
+    }
 
 
 def mean_fraction(
@@ -151,27 +305,10 @@ def mean_fraction(
         return {}
     covariance = composition["tm_covariance"].values[np.ix_(chosen, chosen)]
     mean = float(composition["tm_fraction"].values[chosen].mean())
-    # The model's own error is common to all columns of a layer: it does not average out. On
-    # multislice data the empty alkali layer reads -0.012.
-    common = CompositionOptions().haadf_error
+    # The model's own error is common to all columns of a layer: it does not average out.
+    common = composition.attrs["mean_error"]
     std = float(np.sqrt(covariance.sum() / n**2 + common**2))
     return {name: ((), mean, {"units": "1"}), f"{name}_std": ((), std, {"units": "1"})}
-
-
-def response(oxygen: float, metal: float, nominal: float) -> tuple[float, float]:
-    """Return K and theta (1/Å) of ``s = K sin(theta w)`` through oxygen and the nominal M.
-
-    Where M is not below the proportional value the response is taken as linear.
-    """
-    w = METAL * nominal + LITHIUM * (1 - nominal)
-    ratio = metal / oxygen
-
-    def excess(theta: float) -> float:
-        return float(np.sin(theta * w) / np.sin(theta * OXYGEN) - ratio)
-
-    low, high = 1e-3, 1.2 * np.pi / (2 * w)
-    theta = low if excess(low) <= 0 else high if excess(high) >= 0 else brentq(excess, low, high)
-    return oxygen / float(np.sin(theta * OXYGEN)), float(theta)
 
 
 def sites_filled(sites: xr.Dataset) -> npt.NDArray[np.bool_]:
@@ -188,51 +325,6 @@ def sites_filled(sites: xr.Dataset) -> npt.NDArray[np.bool_]:
 
 def _block(sites: xr.Dataset, name: str, chosen: npt.NDArray[np.intp]) -> Array:
     return np.asarray(sites[name].values[np.ix_(chosen, chosen)], dtype=float)
-
-
-def _shares(
-    signal: Array,
-    bright: Array,
-    phase_covariance: Array,
-    dark_covariance: Array,
-    kind: npt.NDArray[np.str_],
-    height: float,
-    theta: float,
-) -> tuple[Array, Array]:
-    """Gauss-Newton for tm and li of all columns; lithium has a weak prior, wide for all it is."""
-    n = len(signal)
-    weight = np.linalg.inv(phase_covariance), np.linalg.inv(dark_covariance)
-    tm = np.clip(bright, 0, 1)
-    metal = kind == "M"
-    li = np.where(metal, 1 - tm, 0.5 * (1 - tm))
-    # On M lithium fills what metals leave; elsewhere anything between nothing and full is alike.
-    prior_std = np.where(metal, 0.1, 0.7)
-    for _ in range(20):
-        w = np.maximum(METAL * tm + LITHIUM * li, -0.5)
-        argument = np.minimum(theta * w, np.pi / 2)
-        slope = height * theta * np.cos(argument)
-        phase = np.concatenate([np.diag(METAL * slope), np.diag(LITHIUM * slope)], axis=1)
-        dark = np.concatenate([np.eye(n), DARK_LITHIUM * np.eye(n)], axis=1)
-        filling = np.where(metal, 1.0, 0.5)
-        held = np.concatenate([np.diag(filling), np.eye(n)], axis=1) / prior_std[:, None]
-        normal = phase.T @ weight[0] @ phase + dark.T @ weight[1] @ dark + held.T @ held
-        left = (signal - height * np.sin(argument), bright - tm - DARK_LITHIUM * li)
-        target = (filling * (1 - tm) - li) / prior_std
-        downhill = phase.T @ weight[0] @ left[0] + dark.T @ weight[1] @ left[1] + held.T @ target
-        step = np.linalg.solve(normal, downhill)
-        tm, li = tm + np.clip(step[:n], -0.2, 0.2), li + np.clip(step[n:], -0.3, 0.3)
-        if np.abs(step).max() < 1e-6:
-            break
-    return np.concatenate([tm, li]), np.linalg.inv(normal)
-
-
-def _inverted(signal: Array, std: Array, height: float, theta: float) -> tuple[Array, Array]:
-    """Return w and its std from the phase alone; the std is that of no knowledge if saturated."""
-    below = signal < 0.9 * height
-    argument = np.arcsin(np.clip(signal / height, -0.9, 0.9))
-    slope = height * theta * np.cos(argument)
-    w = argument / theta
-    return w, np.where(below, std / slope, np.abs(w))
 
 
 def alkali_contrast(before: xr.Dataset, after: xr.Dataset) -> tuple[float, float]:

@@ -218,10 +218,12 @@ def _brightness(haadf: xr.DataArray, x: Array, y: Array) -> dict[str, Any]:
         method="bounded",
         options={"xatol": 0.01, "maxiter": 12},
     )
-    expected = np.maximum(solved(float(best.x), flat)[2], 0.05 * flat)
-    found, inverse, model = solved(float(best.x), expected)
-    freedom = max(len(counts) - len(found), 1)
-    inverse = inverse * max(float(((counts - model) ** 2 / expected).sum()) / freedom, 1.0)
+    first = solved(float(best.x), flat)[2]
+    expected = np.maximum(first, 0.05 * flat)
+    # Columns are no Gaussians: what is left beyond counting is in proportion to their brightness,
+    # and must not count against the dark sites.
+    misfit = float(((counts - first) ** 2 - expected).sum()) / float((expected**2).sum())
+    found, inverse, _ = solved(float(best.x), expected + max(misfit, 0.0) * expected**2)
     n = len(x)
     return {
         "brightness": ("column", found[:n], {"units": "counts"}),

@@ -29,9 +29,10 @@ def recover_damage(measurement: xr.Dataset, *, options: SurfaceSolver | None = N
     -------
     xarray.Dataset
         Over ``exposure``: ``surface_phase``, ``surface_depth`` (Å), ``alkali_scattering`` (Å: mean
-        of a site of the alkali layers, the damaged ones among them), with ``_std``; NaN where not
-        determined. Of the last against the first: ``growth`` (Å) and ``alkali_contrast`` (ratio
-        of ``alkali_scattering``), with ``_std``; left out where one of the two is not determined.
+        of a site of the alkali layers, the damaged ones among them; phase and dark field together,
+        so that a column of saturated phase counts too), with ``_std``; NaN where not determined. Of
+        the last against the first: ``growth`` (Å) and ``alkali_contrast`` (ratio of
+        ``alkali_scattering``), with ``_std``; left out where one of the two is not determined.
         ``attrs["undetermined"]`` names the exposures and why.
 
     Raises
@@ -73,18 +74,10 @@ def _exposure(measurement: xr.Dataset, name: str, options: SurfaceSolver | None)
         raise BadInputError(f"exposure '{name}': {error}") from error
 
 
-def _row(surface: xr.Dataset) -> tuple[float, float, float, float]:
-    depth, std = (
-        float(surface[name]) if name in surface else np.nan
-        for name in ("surface_depth", "surface_depth_std")
-    )
-    alkali = surface["species"].values == "Li"
-    if not alkali.any():
-        return depth, std, np.nan, np.nan
-    w = surface["scattering"].values[alkali]
-    spread = surface["scattering_std"].values[alkali]
-    # Weights alike: the layer changes, and so must not its weight.
-    return depth, std, float(w.mean()), float(np.sqrt((spread**2).sum()) / alkali.sum())
+def _row(surface: xr.Dataset) -> tuple[float, ...]:
+    """Return depth and scattering of the alkali layers, each with its std; NaN where not known."""
+    names = [f"{name}{end}" for name in _ARRAYS for end in ("", "_std")]
+    return tuple(float(surface[name]) if name in surface else np.nan for name in names)
 
 
 def _changes(found: xr.Dataset) -> dict[str, Any]:

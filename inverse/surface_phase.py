@@ -20,7 +20,9 @@ from pydantic import Field
 from scipy.special import logsumexp, ndtr
 
 from echolith.forward.acquisition import Settings
-from echolith.inverse.column_composition import DARK_LITHIUM, LITHIUM, METAL, mean_fraction
+from echolith.inverse.column_composition import mean_fraction
+from echolith.inverse.column_response import DARK_LITHIUM, LITHIUM, METAL
+from echolith.inverse.column_shares import Expected
 from echolith.inverse.surface_segmentation import surely_bulk
 from echolith.units import Angstrom
 
@@ -64,6 +66,19 @@ CONTENTS: Mapping[Surface, Content] = {
 }
 """Metals and lithium on the columns of one and of the other parity of ``lattice_i``."""
 
+_FULL_OF_LITHIUM = {
+    (phase.value, kind): float(phase in (Surface.LT_LICOO2, Surface.ROCK_SALT_DISORDERED))
+    for phase in CONTENTS
+    for kind in ("M", "Li")
+} | {(Surface.LIMN2O4.value, "T"): 0.25}
+
+BULK_FILLING = 0.8
+"""Of the bulk's alkali layer by lithium: 1, or a charged crystal's."""
+_SPREAD = 0.3
+"""Of the share of metals on M and Li of a surface about the middle of what phases put there."""
+_SHARED = (("M", 0.1, 0.05), ("Li", 0.1, 0.2), ("T", 0.25, 0.1))
+"""How far all columns of one kind may be off in the surface and in the bulk."""
+
 LARGEST = 25.0
 """Largest squared deviation, in variances, that one signal counts: an outlier decides nothing."""
 
@@ -81,6 +96,9 @@ class PhaseOptions(Settings):
     """Shallower layers are not looked for."""
     widths: tuple[Annotated[Angstrom, Field(gt=0)], ...] = (0.5, 1.0, 2.0, 3.0, 5.0)
     step: Annotated[Angstrom, Field(gt=0)] = 0.25
+    vacancy_scatter: Annotated[float, Field(ge=0)] = 0.03
+    """Of the share of lithium among what is not metal, from column to column of one layer.
+    Vacancies drawn at random in a charged crystal scatter by 0.15."""
     temperature: Annotated[float, Field(ge=1)] = 3.0
     """By which log likelihoods are divided: columns share errors of the model."""
 
@@ -114,6 +132,7 @@ def classify_surface(
         groups=_prepared(composition, options),
         height=composition.attrs["response_height"],
         theta=composition.attrs["response_angle"],
+        relative=(composition.attrs["phase_relative"], composition.attrs["dark_relative"]),
         options=options,
     )
     tables = {Surface.LAYERED: np.array([likelihood.of(None)])}
@@ -146,15 +165,14 @@ def classify_surface(
     weight = np.exp(tables[best] - logsumexp(tables[best]))
     middle, spread = _moments(weight.sum(axis=(0, 1)), grid)
     width, width_std = _moments(weight.sum(axis=(0, 2)), np.array(options.widths))
-    surface = depth < middle
-    return result.assign(
+    result = result.assign(
         surface_depth=((), middle, {"units": "Å"}),
         surface_depth_std=((), float(np.hypot(spread, edge_std)), {"units": "Å"}),
         surface_width=((), width, {"units": "Å"}),
         surface_width_std=((), width_std, {"units": "Å"}),
-        surface=("column", surface),
-        **_occupancies(composition, surface, best),
-    ).assign_attrs(undetermined="")
+        surface=("column", depth < middle),
+    )
+    return result.assign(occupancies(composition, result)).assign_attrs(undetermined="")
 
 
 def _moments(weight: Array, values: Array) -> tuple[float, float]:
@@ -202,6 +220,7 @@ class _Likelihood:
     groups: list[_Columns]
     height: float
     theta: float
+    relative: tuple[float, float]
     options: PhaseOptions
 
     def of(
@@ -224,7 +243,10 @@ class _Likelihood:
         argument = np.minimum(self.theta * (METAL * tm + LITHIUM * li), np.pi / 2)
         slope = self.height * self.theta * np.cos(argument) * METAL
         expected = np.stack([self.height * np.sin(argument), tm + DARK_LITHIUM * li])
-        spread = group.std**2 + np.stack([slope**2 * variance, variance])
+        relative = np.stack(
+            [r * part for r, part in zip(self.relative, (expected[0], tm), strict=True)]
+        )
+        spread = group.std**2 + relative**2 + np.stack([slope**2 * variance, variance])
         square = np.minimum((group.found - expected) ** 2 / spread, LARGEST)
         return float((square + np.log(spread / group.std**2)).sum())
 
@@ -254,15 +276,44 @@ def _bulk(name: str, composition: xr.Dataset, options: PhaseOptions) -> tuple[fl
     return min(max(tm, 0.0), 0.3), min(max(li, 0.0), 1.0)
 
 
-def _occupancies(
-    composition: xr.Dataset, surface: npt.NDArray[np.bool_], phase: Surface
-) -> dict[str, Any]:
-    kind = composition["species"].values
+def occupancies(composition: xr.Dataset, surface: xr.Dataset) -> dict[str, Any]:
+    """Return what the sites of a surface layer hold in the mean, with std.
+
+    Parameters
+    ----------
+    composition : xarray.Dataset
+        From `measure_composition`.
+    surface : xarray.Dataset
+        From `classify_surface`, of the same columns.
+
+    Returns
+    -------
+    dict
+        ``tm_in_surface_alkali_layer`` and ``tetrahedral_occupancy``, without what the layer has no
+        column of; {} where the surface is layered or cannot be told.
+    """
+    if "surface_depth" not in surface:
+        return {}
+    depth, std = (float(surface[f"surface_depth{ending}"]) for ending in ("", "_std"))
+    found = _within(composition, surface, depth)
+    # Which columns belong to the layer is as uncertain as its depth.
+    ends = [_within(composition, surface, depth + sign * std) for sign in (1, -1)]
+    for name in ("tm_in_surface_alkali_layer", "tetrahedral_occupancy"):
+        if name in found and all(name in end for end in ends):
+            moved = abs(float(ends[0][name][1]) - float(ends[1][name][1])) / 2
+            own = float(found[f"{name}_std"][1])
+            found[f"{name}_std"] = ((), float(np.hypot(own, moved)), {"units": "1"})
+    return found
+
+
+def _within(composition: xr.Dataset, surface: xr.Dataset, depth: float) -> dict[str, Any]:
+    """Mean contents of the sites of a layer of this depth."""
+    kind, inside = composition["species"].values, composition["depth"].values < depth
     result: dict[str, Any] = {}
-    alkali, holes = surface & (kind == "Li"), surface & (kind == "T")
+    alkali, holes = inside & (kind == "Li"), inside & (kind == "T")
     if alkali.any():
         result |= mean_fraction(composition, alkali, "tm_in_surface_alkali_layer")
-    if holes.any() and phase is Surface.MN3O4:
+    if holes.any() and str(surface["surface_phase"].values) == Surface.MN3O4.value:
         result |= mean_fraction(composition, holes, "tetrahedral_occupancy")
     elif holes.any():
         # Lithium, or none: the dark field hardly shows it, and what is not metal is read as that.
@@ -271,3 +322,57 @@ def _occupancies(
             mean = float(composition[f"scattering{ending}"].values[holes].mean()) / LITHIUM
             result[f"tetrahedral_occupancy{ending}"] = ((), mean, {"units": "1"})
     return result
+
+
+def expected_contents(
+    composition: xr.Dataset, surface: xr.Dataset, options: PhaseOptions | None = None
+) -> Expected | None:
+    """Return what columns hold in a phase found, as far as composition may assume it.
+
+    What is not metal is nothing in LiMn2O4 and Mn3O4, lithium in LT-LiCoO2 and rock salt; the
+    bulk's alkali layer may have lost some. What columns of surface and of bulk deviate by in common
+    is left to the data. Metals are drawn about the nominal share on the bulk's M columns, and about
+    half to full on the surface's; of the other columns nothing is assumed of them.
+
+    Parameters
+    ----------
+    composition : xarray.Dataset
+        From `measure_composition`, with ``depth``.
+    surface : xarray.Dataset
+        From `classify_surface`, of the same columns.
+    options : PhaseOptions, optional
+
+    Returns
+    -------
+    Expected or None
+        None where no phase is told.
+    """
+    options = options or PhaseOptions()
+    phase = str(surface["surface_phase"].values)
+    if phase == UNDETERMINED:
+        return None
+    kind = composition["species"].values
+    share = np.zeros(len(kind))
+    if "surface_depth" in surface:
+        depth, width = (float(surface[f"surface_{name}"]) for name in ("depth", "width"))
+        share = ndtr((depth - composition["depth"].values) / width)
+    full = np.array([_FULL_OF_LITHIUM.get((phase, str(name)), 0.0) for name in kind])
+    bulk = np.select([kind == "M", kind == "Li"], [1.0, BULK_FILLING], 0.0)
+    mixed = share * (1 - share) * (full - bulk) ** 2 / options.sites
+    groups = [
+        np.where(kind == name, common, 0.0)
+        for name, of_surface, of_bulk in _SHARED
+        for common in (share * of_surface, (1 - share) * of_bulk)
+    ]
+    layer = 0.5 if phase == Surface.ROCK_SALT_DISORDERED.value else 0.75
+    drawn = options.nominal * (1 - options.nominal) / options.sites
+    metal, alkali = kind == "M", (kind == "Li") & (share > 0)
+    of_alkali = _SPREAD / np.sqrt(np.where(alkali, share, 1.0))
+    of_metal = np.sqrt(share * _SPREAD**2 + (1 - share) * drawn)
+    return Expected(
+        tm=np.select([metal, alkali], [share * layer + (1 - share) * options.nominal, 0.5], 0.0),
+        tm_std=np.select([metal, alkali], [of_metal, of_alkali], np.inf),
+        filling=share * full + (1 - share) * bulk,
+        filling_std=np.sqrt(options.vacancy_scatter**2 + mixed),
+        shared=np.stack(groups),
+    )

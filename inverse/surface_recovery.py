@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import numpy as np
 import xarray as xr
 from pydantic import Field
 
@@ -15,7 +16,12 @@ from echolith.inverse.column_composition import (
 from echolith.inverse.columns import find_columns
 from echolith.inverse.site_fit import SiteFitOptions, fit_sites
 from echolith.inverse.site_lattice import sites_of
-from echolith.inverse.surface_phase import PhaseOptions, classify_surface
+from echolith.inverse.surface_phase import (
+    PhaseOptions,
+    classify_surface,
+    expected_contents,
+    occupancies,
+)
 from echolith.inverse.surface_segmentation import find_edge, surely_bulk
 from echolith.inverse.wdd import wdd
 
@@ -65,13 +71,47 @@ def recover_surface(measurement: xr.Dataset, *, options: SurfaceSolver | None = 
         haadf=measurement["haadf"],
         options=options.fit,
     )
+    composition, surface = composed_surface(sites, options=options)
+    moved = displacements(sites).rename({"column": "framework", "x": "framework_x"})
+    moved = moved.rename({"y": "framework_y"}).drop_vars(["site", "lattice_i", "lattice_j"])
+    merged = xr.merge([composition, surface, moved], combine_attrs="drop_conflicts")
+    return merged.drop_vars("tm_covariance")
+
+
+def composed_surface(
+    sites: xr.Dataset, *, options: SurfaceSolver | None = None
+) -> tuple[xr.Dataset, xr.Dataset]:
+    """Measure what columns hold, tell the phase of the surface, and measure again knowing it.
+
+    What is not metal on a column may be lithium or nothing, which the signals tell badly; a phase
+    tells it.
+
+    Parameters
+    ----------
+    sites : xarray.Dataset
+        From `fit_sites`.
+    options : SurfaceSolver, optional
+
+    Returns
+    -------
+    composition, surface : xarray.Dataset
+        As from `measure_composition`, with ``depth`` (Å), and `classify_surface`.
+    """
+    options = options or SurfaceSolver()
     edge = find_edge(sites)
     bulk = surely_bulk(edge.depth(sites["x"], sites["y"]))
     composition = measure_composition(sites, bulk=bulk, options=options.composition)
     depth = edge.depth(composition["x"], composition["y"])
     composition = composition.assign(depth=("column", depth, {"units": "Å"}))
     surface = classify_surface(composition, edge_std=edge.std, options=options.phase)
-    moved = displacements(sites).rename({"column": "framework", "x": "framework_x"})
-    moved = moved.rename({"y": "framework_y"}).drop_vars(["site", "lattice_i", "lattice_j"])
-    merged = xr.merge([composition, surface, moved], combine_attrs="drop_conflicts")
-    return merged.drop_vars("tm_covariance")
+    expected = expected_contents(composition, surface, options.phase)
+    if expected is None:
+        return composition, surface
+    if "surface_depth" in surface:
+        reached = float(surface["surface_depth"]) + 2 * float(surface["surface_width"])
+        bulk |= edge.depth(sites["x"], sites["y"]) > reached
+    else:
+        bulk = np.ones_like(bulk)
+    again = measure_composition(sites, bulk=bulk, expected=expected, options=options.composition)
+    again = again.assign(depth=composition["depth"])
+    return again, surface.assign(occupancies(again, surface))

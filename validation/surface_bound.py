@@ -17,7 +17,7 @@ from scipy.special import ndtr
 from echolith.forward.acquisition import StemAcquisition
 from echolith.forward.column_information import ColumnInformation, column_information
 from echolith.forward.simulation import Simulation
-from echolith.inverse.column_composition import LITHIUM, METAL
+from echolith.inverse.column_response import LITHIUM, METAL
 from echolith.inverse.surface_phase import CONTENTS, Surface
 from echolith.protocols import Noise
 from echolith.structures.li_rich_oxide import periodic_specimen
@@ -80,7 +80,7 @@ def surface_information(
     """
     cell, labels = composed_cell(parameters, thickness=thickness)
     known = column_information(
-        cell, _groups(labels), acquisition=acquisition, simulation=simulation, noise=noise
+        cell, groups_of(labels), acquisition=acquisition, simulation=simulation, noise=noise
     )
     std = content_bounds(known, labels)
     species = columns["species"].values
@@ -149,7 +149,8 @@ def composed_cell(
     return atoms, labels
 
 
-def _groups(labels: list[tuple[str, str, int, int]]) -> npt.NDArray[np.int64]:
+def groups_of(labels: list[tuple[str, str, int, int]]) -> npt.NDArray[np.int64]:
+    """Return for each atom the number of its column and kind of content."""
     kinds = sorted(set(labels))
     return np.array([kinds.index(label) for label in labels], dtype=np.int64)
 
@@ -207,15 +208,20 @@ def mean_content(columns: xr.Dataset, layer: Layer, parity: int) -> tuple[Array,
     return share * metals + (1 - share) * bulk, scatter
 
 
-def depth_information(columns: xr.Dataset, layer: Layer, variance: Array) -> Array:
-    """Return the (2, 2) information about depth and width of the interface, 1/Å²."""
-    if layer.phase is Surface.LAYERED:
-        return np.zeros((2, 2))
+def parity_of(columns: xr.Dataset, layer: Layer) -> int:
+    """Return in which of its two registers a layer stands, by what columns hold."""
     apart = [
         float(((mean_content(columns, layer, p)[0] - columns["tm_fraction"].values) ** 2).sum())
         for p in (0, 1)
     ]
-    parity = int(np.argmin(apart))
+    return int(np.argmin(apart))
+
+
+def depth_information(columns: xr.Dataset, layer: Layer, variance: Array) -> Array:
+    """Return the (2, 2) information about depth and width of the interface, 1/Å²."""
+    if layer.phase is Surface.LAYERED:
+        return np.zeros((2, 2))
+    parity = parity_of(columns, layer)
     changes = []
     for name in ("depth", "width"):
         at = getattr(layer, name)

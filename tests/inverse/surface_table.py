@@ -9,8 +9,19 @@ Array = npt.NDArray[np.float64]
 
 A, C, OXYGEN = np.array([2.48, 0.0]), np.array([-1.7, 4.85]), np.array([0.81, 1.1])
 LAYERS = 7
-FULL = 0.29
-"""rad Å² of a column of metals; three quarters of that in proportion to little of it."""
+PHASES_SEEN = np.array(
+    [
+        [0.0, 0.190, 0.315, 0.569, 0.896, 1.194, 1.329, 1.583, 1.836, 2.09],
+        [0.0, 0.229, 0.403, 0.682, 0.983, 1.268, 1.346, 1.472, 1.482, 1.437],
+    ]
+)
+"""What cation columns of seven sites scatter (Å at 0.7 1/Å), and their mean phase relative to that
+of oxygen columns: means over 13 specimens of 20 Å, noise-free multislice."""
+OXYGEN_PHASE = 0.19
+"""rad Å²."""
+ORDER = 0.25
+"""By how much the dark field of metals differs with their order along the beam, relative; of the
+same data, and so are the numbers in `_bright`."""
 
 # Metals, lithium of (M, M', Li, Li', T, T'): Fd-3m along <110> has full and half columns of 16d in
 # turn in the layers rich in it, half and empty ones in the poor, 8a on every second pair.
@@ -55,9 +66,9 @@ def table(
     sign, at_i, at_j = np.array([row[1:4] for row in rows]).T
     at_x, at_y, deep, tm, li = np.array([row[4:] for row in rows]).T
     n, inside, oxygen = len(site), deep >= 0, site == "O"
-    little = np.where(oxygen, 0.422 * inside, tm + 0.151 * li)
-    strength = FULL * np.tanh(1.75 * little) / np.tanh(1.75)
-    bright = 180 * (tm + 0.014 * li) + 18 * (oxygen & inside)
+    seen = np.interp(2.09 * tm + 0.315 * li, *PHASES_SEEN)
+    strength = OXYGEN_PHASE * np.where(oxygen, inside, seen)
+    bright = np.where(oxygen, 23.7 * inside, _bright(tm, li, random))
     return xr.Dataset(
         {
             "x": ("column", at_x),
@@ -79,6 +90,11 @@ def table(
             "true_depth": ("column", deep),
         }
     )
+
+
+def _bright(tm: Array, li: Array, random: np.random.Generator) -> Array:
+    """Return counts: of metals in the mean in proportion; of lithium where its order is broken."""
+    return 205 * tm * random.normal(1, ORDER, len(tm)) + 7 * li * (1 - li)
 
 
 def _content(

@@ -22,14 +22,18 @@ from echolith.forward.surface_growth import (
     SurfaceGrowth,
     depths_of_exposures,
 )
-from echolith.inverse.column_composition import LITHIUM, METAL
 from echolith.inverse.surface_damage import recover_damage
+from echolith.inverse.surface_phase import Surface
+from echolith.structures.li_rich_states import state_parameters
 from echolith.structures.surface_layers import SurfacePhase
 from echolith.units import Angstrom
+from echolith.validation.damage_bound import alkali_scattering, damage_information
 from echolith.validation.gauge import nothing_free
+from echolith.validation.information import Information
 from echolith.validation.metrics import NamedMetric, absolute_error
 from echolith.validation.scenario import Scenario
 from echolith.validation.scenarios.li_rich_surface import LiRichSurfaceSettings, li_rich_surface
+from echolith.validation.surface_bound import Layer
 
 SUMMARY = "Li-rich layered oxide, scanned again and again: growth of the reconstructed surface"
 QUANTITIES = ("growth", "alkali_contrast")
@@ -109,9 +113,30 @@ def li_rich_damage(settings: LiRichDamageSettings) -> Scenario:
         quantities=QUANTITIES,
         notes=(
             "The solver's model differs from the generating one, as in li-rich-surface. A layer "
-            "has the depth that it reaches half-way through an exposure throughout it. There is "
-            "no bound of the growth yet; that of one depth is in li-rich-surface.",
+            "has the depth that it reaches half-way through an exposure throughout it.",
         ),
+        information=partial(_information, settings, alone),
+    )
+
+
+def _information(
+    settings: LiRichDamageSettings, alone: Mapping[str, Scenario], specimens: Specimens
+) -> Information:
+    return damage_information(
+        {name: one.truth(specimens[name]) for name, one in alone.items()},
+        [
+            Layer(
+                phase=Surface(settings.phase.value),
+                depth=float(depth),
+                width=settings.interface_width,
+            )
+            for depth in settings.depths
+        ],
+        parameters=state_parameters(settings.state),
+        thickness=settings.thickness,
+        acquisition=settings.acquisition,
+        simulation=settings.simulation,
+        noise=PoissonCounting(),
     )
 
 
@@ -150,7 +175,7 @@ def _forward(alone: Mapping[str, Scenario], specimens: Specimens) -> xr.Dataset:
 def _truth(alone: Mapping[str, Scenario], specimens: Specimens) -> xr.Dataset:
     surfaces = [one.truth(specimens[name]) for name, one in alone.items()]
     depth = np.array([float(one["surface_depth"]) for one in surfaces])
-    w = np.array([_alkali_scattering(one) for one in surfaces])
+    w = np.array([alkali_scattering(one) for one in surfaces])
     return xr.Dataset(
         {
             "surface_phase": (DIM, [str(one["surface_phase"].values) for one in surfaces]),
@@ -161,9 +186,3 @@ def _truth(alone: Mapping[str, Scenario], specimens: Specimens) -> xr.Dataset:
         },
         coords={DIM: list(alone)},
     )
-
-
-def _alkali_scattering(surface: xr.Dataset) -> float:
-    alkali = surface["species"].values == "Li"
-    metal, nothing = (surface[name].values[alkali] for name in ("tm_fraction", "vacancy"))
-    return float((METAL * metal + LITHIUM * (1 - metal - nothing)).mean())
