@@ -40,12 +40,18 @@ def haadf_reference(
     -------
     xarray.Dataset
         What `register_frames`, `fit_bright_columns` and `metal_distances` return; without
-        distances where a shift between frames is undecided, for a wrong one strains them all.
+        distances where another shift between frames fits as well, for a wrong one strains them
+        all. Then ``attrs["undetermined"]`` names them: say by ``registration`` how far the
+        specimen can have drifted from one frame to the next.
     """
     registered = register_frames(measurement, name=name, options=registration)
     found = fit_bright_columns(measurement, registered, name=name, options=columns)
-    if registered["shift_undecided"].any():
-        named = "M-M distances: a lattice vector too much in every frame strains all of them"
+    if registered["shift_ambiguous"].any():
+        named = (
+            "M-M distances (m_m, m_m_olio, m_m_li): more than one shift between frames fits, and a "
+            "lattice vector too much in every frame strains all of them; give the largest drift "
+            "from frame to frame as largest_shift, below half a lattice vector (1.2 Å)"
+        )
         undetermined = [*registered.attrs["undetermined"], named]
         merged = xr.merge([registered, found.drop_vars("weight", errors="ignore")])
         return merged.assign_attrs(registered.attrs | {"undetermined": undetermined})

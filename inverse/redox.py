@@ -30,6 +30,7 @@ from echolith.inverse.drift_calibration import (
 from echolith.inverse.haadf_reference import haadf_reference
 from echolith.inverse.model_comparison import ComparisonOptions, compare_models, distance_ratio
 from echolith.inverse.projected_columns import ColumnSolver, recover_columns
+from echolith.inverse.registration import RegistrationOptions
 from echolith.inverse.scan_raster import with_raster
 from echolith.protocols import Solver
 from echolith.units import Angstrom
@@ -51,6 +52,9 @@ class RedoxSolver(Settings):
 
     columns: ColumnSolver = ColumnSolver()
     correct_aberrations: bool = True
+    registration: RegistrationOptions = RegistrationOptions(largest_shift=1.2)
+    """Of the fast frames. They drift by less than half a lattice vector from one to the next:
+    frames of a lattice cannot tell, and without that there is no reference length."""
     calibration: Calibration = Calibration.AFFINE
     correct_raster: bool = True
     """With affine calibration, whether all is done once more with the raster that the drift found
@@ -137,7 +141,9 @@ def recover_exposure(
         columns = solve(exposure)
         if options.calibration is Calibration.NONE:
             return columns
-        reference = haadf_reference(take_frames(measurement, name))
+        reference = haadf_reference(
+            take_frames(measurement, name), registration=options.registration
+        )
         calibrate = _CALIBRATE[options.calibration]
         calibrated = calibrate(columns, reference, errors=options.errors)
         if options.correct_raster and options.calibration is Calibration.AFFINE:

@@ -46,7 +46,8 @@ class RegistrationOptions(Settings):
     nodes: Annotated[int, Field(ge=2, le=256)] = 12
     """Of the drift's spline in each frame's duration."""
     largest_shift: Annotated[Angstrom, Field(gt=0)] | None = None
-    """From one frame to the next; by default half of the field."""
+    """From one frame to the next: none is looked for beyond; by default half of the field. Below
+    half a lattice vector it tells lattice vectors apart, and is taken by its word."""
     iterations: Annotated[int, Field(ge=1)] = 12
     tolerance: Annotated[Angstrom, Field(gt=0)] = 5e-3
     """Of the largest change of a line's smooth drift in the last iteration; or its mean standard
@@ -78,7 +79,7 @@ def register_frames(
         Å, of mean zero over the series, with ``_std``; ``drift_x``, ``drift_y`` with ``_std``:
         their smooth part; ``strain_std`` (axis x, y): standard deviation of the
         displacement per Å along the slow axis that all frames share, NaN where it is not
-        determined (drifts by frame, or a shift undecided). ``shift_x``, ``shift_y`` (frame): of
+        determined (drifts by frame, or a shift ambiguous). ``shift_x``, ``shift_y`` (frame): of
         whole frames against the first; ``shift_ambiguous``: other shifts (lattice vectors) fit as
         well, and the one nearest to the drift so far was taken; ``shift_undecided``: the next is
         about as near. ``residual_drift``: rms standard deviation of the smooth drift over lines
@@ -266,7 +267,7 @@ def _described(
     residual = float(np.sqrt((path.smooth_std**2).mean()))
     variables["residual_drift"] = ((), residual, units)
     # A strain of the frames all in common: Å of displacement per Å along the slow axis.
-    unknown = continuity is Continuity.PER_FRAME or rigid.undecided.any()
+    unknown = continuity is Continuity.PER_FRAME or rigid.ambiguous.any()
     strain = np.nan if unknown else path.slope_std / step[0]
     variables["strain_std"] = ("axis", np.broadcast_to(strain, (2,)), {"units": "1"})
     coords: dict[str, Any] = {axis: data.coords[axis] for axis in image}
@@ -286,7 +287,7 @@ def _undetermined(rigid: Shifts, continuity: Continuity) -> list[str]:
     if rigid.ambiguous.any():
         names.append(
             "shifts between frames: other lattice vectors fit as well; the slowest drift was "
-            "taken, and lengths hold only where it is below half a lattice vector a frame"
+            "taken, and displacements hold only where it is below half a lattice vector a frame"
         )
     if rigid.undecided.any():
         frames = ", ".join(map(str, np.flatnonzero(rigid.undecided)))

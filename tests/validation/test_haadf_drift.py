@@ -3,18 +3,26 @@
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from echolith.forward.scan_distortion import ScanDistortion
+from echolith.inverse.haadf_reference import haadf_reference
 from echolith.structures.projected_cell import named_distances
 from echolith.validation.bounds import cramer_rao
 from echolith.validation.catalogue import scenario
+from echolith.validation.drift_bound import marginal_information
 from echolith.validation.scenario import Sample, Scenario
 from echolith.validation.scenarios.li_rich_haadf_drift import (
     QUANTITIES,
     LiRichHaadfDriftSettings,
     residual,
 )
+
+Array = npt.NDArray[np.float64]
 
 FRAMES = {"frames": 4, "shape": (112, 128), "step": 0.15, "dose": 2e5}
 """Few and small, at a dose that makes up for the thin specimen."""
@@ -93,8 +101,66 @@ def test_a_shift_of_all_frames_is_no_residual() -> None:
 
 
 def test_no_estimate_is_better_than_the_bound() -> None:
-    """It grants all displacements and a crystal strained as a whole: far below what is reached."""
+    """It grants a crystal that is known but for its strain: below what is reached."""
     bound = cramer_rao(quick(), seed=3)
     assert not bound.attrs["undetermined"]
     for name in QUANTITIES:
         assert 0 < float(bound[name]) < float(estimate()[f"{name}_std"])
+
+
+def test_without_the_largest_drift_no_distance_of_a_lattice_is_given() -> None:
+    told = quick().settings.solver  # type: ignore[attr-defined]
+    assert told.registration.largest_shift is None
+    found = haadf_reference(sample().measurement)
+    assert not set(QUANTITIES) & set(found.data_vars)
+    reasons = " ".join(found.attrs["undetermined"])
+    assert "m_m, m_m_olio, m_m_li" in reasons
+    assert "largest_shift" in reasons
+    # 2.3 Å from frame to frame: the solver must not be told what is not so.
+    fast = scenario("li-rich-haadf-drift", distortion={"drift": (0.0, 4.0)})
+    assert fast.solver.keywords["registration"].largest_shift is None  # type: ignore[attr-defined]
+
+
+# --- the bound's marginal information ----------------------------------------------------------
+
+
+def some_lines(seed: int, count: int) -> tuple[Array, Array, Array]:
+    """Information of lines about six parameters, their slopes (line, datum, 6), and times."""
+    rng = np.random.default_rng(seed)
+    slopes = rng.normal(size=(count, 5, 6)) * np.array([3, 3, 3, 3, 1, 1])
+    return np.swapaxes(slopes, 1, 2) @ slopes, slopes, np.cumsum(rng.uniform(0.5, 1, count))
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    seed=st.integers(0, 999),
+    jitter=st.sampled_from([0.0, 0.3, 2.0]),
+    random=st.sampled_from([0.0, 0.5]),
+    along=st.floats(1.0, 8.0),
+)
+def test_marginal_information_is_that_of_the_dense_covariance(
+    seed: int, jitter: float, random: float, along: float
+) -> None:
+    """Data of unit noise plus what drift and jitter add to their covariance, term by term."""
+    information, slopes, times = some_lines(seed, 12)
+    distortion = ScanDistortion(line_jitter=jitter, random_drift=random, correlation_time=along)
+    found = marginal_information(information, times, distortion)
+    apart = (times[:, None] - times) / along
+    # A flat prior on the velocity is one of 1e3 Å in the series.
+    drawn = random**2 * np.exp(-(apart**2) / 2) + jitter**2 * np.eye(12)
+    drawn += 1e6 * np.outer(times - times.mean(), times - times.mean())
+    moved = np.einsum("lda,mea,lm->ldme", slopes[..., 4:], slopes[..., 4:], drawn).reshape(60, 60)
+    flat = slopes.reshape(60, 6)
+    wanted = flat.T @ np.linalg.solve(np.eye(60) + moved, flat)
+    assert found == pytest.approx(wanted, rel=1e-3, abs=1e-4 * np.abs(wanted).max())
+
+
+def test_what_is_unknown_costs_information() -> None:
+    information, _, times = some_lines(0, 12)
+    calm = marginal_information(information, times, ScanDistortion())
+    rough = marginal_information(information, times, ScanDistortion(line_jitter=0.5))
+    drifting = ScanDistortion(line_jitter=0.5, random_drift=0.5)
+    worst = marginal_information(information, times, drifting)
+    for more, less in ((information.sum(axis=0), calm), (calm, rough), (rough, worst)):
+        assert np.linalg.eigvalsh(more - less).min() > -1e-9 * np.abs(more).max()
+        assert np.trace(more) > 1.001 * np.trace(less)

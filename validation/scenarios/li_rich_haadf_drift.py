@@ -27,6 +27,7 @@ from echolith.inverse.registration import RegistrationOptions
 from echolith.structures.columns import Rectangle, true_columns
 from echolith.structures.occupation import Occupation
 from echolith.units import Angstrom
+from echolith.validation.drift_bound import marginal_information
 from echolith.validation.gauge import remove_shift
 from echolith.validation.information import Information
 from echolith.validation.metrics import (
@@ -51,6 +52,8 @@ EDGE = 2.0
 """Å; true columns nearer than this to the border of the scan are not asked for."""
 PROBE = 20.0
 """Å; specimen needed beyond the scanned field."""
+SLOW = 1.2
+"""Å from frame to frame: just below half of the shortest lattice vector."""
 EACH = 16
 """Of so many lines one is kept for single values: neighbours tell the same."""
 STEP = 0.01
@@ -85,6 +88,18 @@ class LiRichHaadfDriftSettings(SpecimenSettings):
     solver: HaadfSolver = HaadfSolver()
 
 
+def _registration(settings: LiRichHaadfDriftSettings) -> RegistrationOptions:
+    """Return the options with what is known of the drift beforehand: that it is slow, if it is."""
+    known = settings.solver.registration
+    if known.largest_shift is not None or settings.frames.frames < 2:
+        return known
+    # Steady drift, and three times the random one: that wanders by less within a series.
+    period = float(settings.frames.starts()[1])
+    distortion = settings.distortion
+    fastest = float(np.hypot(*distortion.drift)) * period + 3 * distortion.random_drift
+    return known.model_copy(update={"largest_shift": SLOW}) if fastest < SLOW else known
+
+
 @dataclass(frozen=True, kw_only=True)
 class DriftingField:
     """What is seen, and how the probe moves over it."""
@@ -113,7 +128,7 @@ def li_rich_haadf_drift(settings: LiRichHaadfDriftSettings) -> Scenario:
         noise=PoissonCounting(),
         solver=partial(
             haadf_reference,
-            registration=settings.solver.registration,
+            registration=_registration(settings),
             columns=settings.solver.columns,
         ),
         gauge=remove_shift,
@@ -129,7 +144,9 @@ def li_rich_haadf_drift(settings: LiRichHaadfDriftSettings) -> Scenario:
         notes=(
             "The solver's model differs from the generating one: images come from multislice of "
             "atoms; the solver takes the mean of other frames for what a frame shows, Gaussians "
-            "for columns, and splines for the drift.",
+            "for columns, and splines for the drift. Where the drift is slower than "
+            f"{SLOW:g} Å a frame the solver is told so, for frames of a lattice cannot tell; where "
+            "it is not, no distances are given unless solver.registration.largest_shift is set.",
         ),
         information=partial(_information, settings),
         residuals=_residuals,
@@ -239,7 +256,7 @@ class _Moved:
 
 
 def _information(settings: LiRichHaadfDriftSettings, specimen: DriftingField) -> Information:
-    """Information about a uniform strain of the crystal where every displacement is known.
+    """Information about a uniform strain of the crystal, drift and jitter unknown.
 
     A crystal displaced by ``u(R) = shift + strain R`` shows ``I(R - u)``: its mean changes by
     ``-grad I . u``.
@@ -257,7 +274,7 @@ def _information(settings: LiRichHaadfDriftSettings, specimen: DriftingField) ->
             residual=settings.residual,
             simulation=settings.simulation,
         )
-        return np.asarray(simulated["haadf"].values, dtype=np.float64).ravel()
+        return np.asarray(simulated["haadf"].values, dtype=np.float64).reshape(-1, frames.shape[1])
 
     slope = [
         (mean(STEP * x, STEP * y) - mean(-STEP * x, -STEP * y)) / (2 * STEP)
@@ -265,10 +282,17 @@ def _information(settings: LiRichHaadfDriftSettings, specimen: DriftingField) ->
     ]
     y, x = (np.arange(n) * d for n, d in zip(frames.shape, frames.step, strict=True))
     grid = np.stack(np.broadcast_arrays(x, y[:, None]), axis=-1)
-    place = (grid + base).reshape(-1, 2)
-    place = place - place.mean(axis=0)
-    jacobian = [-slope[i] * place[:, j] for i in range(2) for j in range(2)]
+    place = (grid + base).reshape(-1, frames.shape[1], 2)
+    place = place - place.mean(axis=(0, 1))
+    jacobian = [-slope[i] * place[..., j] for i in range(2) for j in range(2)]
     jacobian += [-slope[i] for i in range(2)]
+    noise = PoissonCounting()
+    lines = [
+        noise.information(one, slopes)
+        for one, slopes in zip(mean(0, 0), np.stack(jacobian, axis=-1), strict=True)
+    ]
+    period = frames.shape[1] * frames.dwell + frames.flyback
+    times = (frames.starts()[:, None] + period * np.arange(frames.shape[0])).ravel()
     names = (*(f"strain_{i}{j}" for i in "xy" for j in "xy"), "shift_x", "shift_y")
     vectors = metal_distances(_columns(settings, specimen.atoms))["vector"].values
     gradients = {
@@ -277,13 +301,16 @@ def _information(settings: LiRichHaadfDriftSettings, specimen: DriftingField) ->
     }
     return Information(
         names=names,
-        matrix=PoissonCounting().information(mean(0, 0), np.stack(jacobian, axis=1)),
+        matrix=marginal_information(np.array(lines), times, specimen.distortion),
         gradients={name: gradient[None] for name, gradient in gradients.items()},
         units=dict.fromkeys(names[:4], "1")
         | dict.fromkeys(names[4:], "Å")
         | dict.fromkeys(QUANTITIES, "Å"),
         notes=(
-            "Displacements of all lines are known and the crystal is strained as a whole: what a "
-            "registration has to find out, and columns that stand by themselves, cost more.",
+            "Velocity of the drift, random drift and jitter of every line are unknown and "
+            "marginalised; known are the sizes of the latter two, from which they are drawn, and "
+            "that the lattice vector between frames is right.",
+            "The crystal is known but for a strain as a whole: columns that stand by themselves "
+            "cost more. Jitter of single positions is not counted.",
         ),
     )
