@@ -171,6 +171,8 @@ def _pictures(content: ReportContent) -> dict[str, Picture]:
         figures,
         map_figures,
         statistics_figures,
+        volume_figures,
+        volume_surfaces,
     )
     from echolith.validation.drawing import inline_svg
 
@@ -243,6 +245,28 @@ def _pictures(content: ReportContent) -> dict[str, Picture]:
             "Spectra",
             "Mean spectra of pixels poor and rich in FePO4, R factor and uncertainty",
             "Pixels in which phosphate was found.",
+        ),
+        "slices": (
+            volume_figures.slices,
+            "Volume",
+            "Three slices of the composition, truth above estimate",
+            "The planes that hold the most phosphate. Colour: composition; opacity: density. Where "
+            "a voxel has a density and no composition, the colour is that of its nearest "
+            "neighbour. The beam at tilt 0 runs along z, the tilt axis is y.",
+        ),
+        "surfaces": (
+            volume_surfaces.surfaces,
+            "",
+            "Surfaces of the particles of truth and estimate, coloured by composition",
+            "Where half of a voxel is phosphate (marching cubes), from above; the beam at tilt 0 "
+            "runs away from the viewer along z.",
+        ),
+        "particles": (
+            volume_surfaces.particles,
+            "Particles",
+            "Surfaces of the particles of truth and estimate, a colour for each particle",
+            "Particles that agree by more than half of their voxels have the same colour in both; "
+            "those missed, merged, split or false are grey. Seven colours come again and again.",
         ),
         "diffraction": (
             figures.diffraction,
