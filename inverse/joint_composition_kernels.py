@@ -65,32 +65,53 @@ def joint_primal(v: Any, dual: Any, mu: Any, cone: Any, first: int, last: int, o
 def joint_dual_step(
     u: Any, step: Any, momentum: Any, first: int, last: int, dual: Any, ahead: Any
 ) -> None:
-    """Move the dual along the gradient of both channels; as `dual_step` with six components."""
-    one: Any = np.float32(1)
-    end = u.shape[3] - 1
+    """Move the dual along the gradient of both channels; as `dual_step` with six components.
+
+    Lines are gone through component by component: a loop over all at once is not vectorised.
+    """
+    moved = np.empty((6, u.shape[3]), dtype=np.float32)
+    size = np.empty(u.shape[3], dtype=np.float32)
     for i in range(first, last):
-        below_i = min(i + 1, u.shape[1] - 1)
+        below = min(i + 1, u.shape[1] - 1)
         for j in range(u.shape[2]):
-            right_j = min(j + 1, u.shape[2] - 1)
-            x0, x1 = u[0, i, j], u[1, i, j]
-            b0, b1 = u[0, below_i, j], u[1, below_i, j]
-            r0, r1 = u[0, i, right_j], u[1, i, right_j]
-            p0, p1, p2 = dual[0, i, j], dual[1, i, j], dual[2, i, j]
-            p3, p4, p5 = dual[3, i, j], dual[4, i, j], dual[5, i, j]
-            q0, q1, q2 = ahead[0, i, j], ahead[1, i, j], ahead[2, i, j]
-            q3, q4, q5 = ahead[3, i, j], ahead[4, i, j], ahead[5, i, j]
-            for k in range(end + 1):
-                n = min(k + 1, end)
-                a, d = q0[k] + step * (b0[k] - x0[k]), q3[k] + step * (b1[k] - x1[k])
-                b, e = q1[k] + step * (r0[k] - x0[k]), q4[k] + step * (r1[k] - x1[k])
-                c, f = q2[k] + step * (x0[n] - x0[k]), q5[k] + step * (x1[n] - x1[k])
-                length = math.sqrt(a * a + b * b + c * c + d * d + e * e + f * f)
-                size = one / max(one, length)
-                a, b, c, d, e, f = a * size, b * size, c * size, d * size, e * size, f * size
-                q0[k], q3[k] = a + momentum * (a - p0[k]), d + momentum * (d - p3[k])
-                q1[k], q4[k] = b + momentum * (b - p1[k]), e + momentum * (e - p4[k])
-                q2[k], q5[k] = c + momentum * (c - p2[k]), f + momentum * (f - p5[k])
-                p0[k], p1[k], p2[k], p3[k], p4[k], p5[k] = a, b, c, d, e, f
+            right = min(j + 1, u.shape[2] - 1)
+            for c in range(2):
+                own = u[c, i, j]
+                _forward(ahead[3 * c, i, j], u[c, below, j], own, step, moved[3 * c])
+                _forward(ahead[3 * c + 1, i, j], u[c, i, right], own, step, moved[3 * c + 1])
+                line, out = ahead[3 * c + 2, i, j], moved[3 * c + 2]
+                out[-1] = line[-1]
+                _forward(line[:-1], own[1:], own[:-1], step, out[:-1])
+            _lengths(moved, size)
+            for c in range(6):
+                _look_ahead(moved[c], size, momentum, dual[c, i, j], ahead[c, i, j])
+
+
+@compiled
+def _forward(line: Any, following: Any, own: Any, step: Any, out: Any) -> None:
+    for k in range(out.size):
+        out[k] = line[k] + step * (following[k] - own[k])
+
+
+@compiled
+def _lengths(moved: Any, size: Any) -> None:
+    """Write one over the length, where that is above 1, else 1."""
+    one: Any = np.float32(1)
+    size[:] = 0
+    for c in range(moved.shape[0]):
+        line = moved[c]
+        for k in range(size.size):
+            size[k] += line[k] * line[k]
+    for k in range(size.size):
+        size[k] = one / math.sqrt(max(one, size[k]))
+
+
+@compiled
+def _look_ahead(line: Any, size: Any, momentum: Any, dual: Any, ahead: Any) -> None:
+    for k in range(size.size):
+        short = line[k] * size[k]
+        ahead[k] = short + momentum * (short - dual[k])
+        dual[k] = short
 
 
 @compiled
