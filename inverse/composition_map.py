@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 from pydantic import Field
+from scipy.ndimage import binary_dilation
 
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import Settings
@@ -13,6 +14,10 @@ from echolith.inverse.spectrum_fit import SpectrumFit, fit_spectra, smooth_backg
 from echolith.inverse.transmission import optical_density
 
 Array = npt.NDArray[np.float64]
+SURE = 5.0
+"""Standard deviations of the path that no empty pixel reaches by noise."""
+RIM = 2
+"""Pixels about sure ones that count for the state of charge."""
 
 
 class CompositionMap(Settings):
@@ -48,7 +53,7 @@ def recover_composition_map(
     -------
     xarray.Dataset
         ``path`` (species, y, x), Å; ``composition`` (fraction of FePO4; NaN where there is no
-        phosphate); ``state_of_charge``, that of all pixels of phosphate together, by path; each
+        phosphate); ``state_of_charge``, that of all pixels with and about phosphate, by path; each
         with ``_std`` from counting. ``correlation`` of the two paths; ``r_factor``.
 
     Raises
@@ -119,7 +124,7 @@ def _maps(
         "composition_std": (("y", "x"), np.where(inside, error, np.inf).reshape(shape), "1"),
         "correlation": (("y", "x"), correlation.reshape(shape), "1"),
         "r_factor": (("y", "x"), first["r_factor"].values, "1"),
-        **_whole(paths[:, inside], covariance[inside]),
+        **_whole(paths, covariance, neighbourhood(total > SURE * spread, shape)),
     }
     return xr.Dataset(
         {name: (dims, values, {"units": unit}) for name, (dims, values, unit) in maps.items()},
@@ -130,10 +135,22 @@ def _maps(
     )
 
 
-def _whole(paths: Array, covariance: Array) -> dict[str, tuple[tuple[str, ...], Array, str]]:
+def neighbourhood(sure: npt.NDArray[np.bool_], shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """Return pixels of phosphate and those about them, so that no thin rim is left out.
+
+    Thin rims react first: a state of charge without them is too low. A pixel must not be chosen by
+    its own noise, so all within `RIM` pixels of a sure one are taken.
+    """
+    return np.asarray(binary_dilation(sure.reshape(shape), iterations=RIM).ravel())
+
+
+def _whole(
+    paths: Array, covariance: Array, inside: npt.NDArray[np.bool_]
+) -> dict[str, tuple[tuple[str, ...], Array, str]]:
     """Return the state of charge of all pixels together; nothing where there is no phosphate."""
-    if not paths.size:
+    if not inside.any():
         return {}
+    paths, covariance = paths[:, inside], covariance[inside]
     sums = paths.sum(axis=1)
     charge = sums[1] / sums.sum()
     slope = np.array([-charge, 1 - charge]) / sums.sum()

@@ -13,12 +13,14 @@ from echolith.inverse.far_field_kernels import (
     move_back,
     relax,
 )
-from echolith.inverse.far_field_options import FarFieldSolver
+from echolith.inverse.far_field_options import Constraint, FarFieldSolver
 from echolith.inverse.far_field_positions import correct_positions
 from echolith.inverse.far_field_state import Array, State, Transforms
 from echolith.seeds import stream
 
-MODULUS, LIKELIHOOD = 1, 2
+MODULUS, LIKELIHOOD = (constraint.value for constraint in Constraint)
+PROBE_EVERY = 4
+"""Positions of rPIE; small scans of four frames still update it once an iteration."""
 
 
 class Visits:
@@ -72,7 +74,9 @@ class Visits:
 
 
 def rpie(state: State, options: FarFieldSolver) -> Iterator[float]:
-    """Visit positions in random order, updating object and probe at each; yield the deviance.
+    """Visit positions in random order, updating the object at each; yield the deviance.
+
+    The probe, which changes slowly, follows every fourth of them: a transform less for the others.
 
     References
     ----------
@@ -82,17 +86,19 @@ def rpie(state: State, options: FarFieldSolver) -> Iterator[float]:
     change = np.empty_like(visits.probe)
     for iteration in range(options.iterations):
         brightest = float(np.abs(state.probe).max()) ** 2
-        step = options.probe_step * float(iteration >= options.probe_after)
+        moves = iteration >= options.probe_after
+        step = min(1.0, PROBE_EVERY * options.probe_step)
         alpha = options.alpha
         settings = np.array([visits.scale, 1 - alpha, alpha * brightest, alpha, step], np.float32)
         deviance = 0.0
-        for index in stream(options.seed, "rpie", iteration).permutation(len(state.counts)):
+        order = stream(options.seed, "rpie", iteration).permutation(len(state.counts))
+        for number, index in enumerate(order):
             top, left = visits.illuminate(int(index))
             leave(visits.probe, state.transmission, top, left, visits.work.wave)
-            deviance += visits.expose(int(index), MODULUS)
+            deviance += visits.expose(int(index), options.constraint.value)
             place = (state.transmission, top, left)
             relax(visits.work.wave, visits.probe, *place, settings, change)
-            if step:
+            if moves and number % PROBE_EVERY == 0:
                 visits.move_back(change, int(index), state.spectrum)
         _after(visits, options, iteration)
         correct_positions(state, options, iteration)

@@ -18,6 +18,16 @@ class Engine(Enum):
     """All positions at once, relaxed averaged alternating reflections (Luke 2005)."""
 
 
+class Constraint(Enum):
+    """How rPIE brings exit waves towards counts; the value is the power of their root ratio."""
+
+    MODULUS = 1
+    """To the root of the counts. Quiet, but the mean root of few counts is below that of their
+    mean, so weak signals are lost."""
+    POISSON = 2
+    """By the gradient of the Poisson likelihood: right on average at any count."""
+
+
 class Saturated(Enum):
     """What is done with pixels at the saturation of the detector."""
 
@@ -33,6 +43,8 @@ class FarFieldSolver(Settings):
     iterations: Annotated[int, Field(ge=0)] = 30
     refinement: Annotated[int, Field(ge=0)] = 0
     """Iterations on the Poisson likelihood after those of the engine."""
+    constraint: Constraint = Constraint.MODULUS
+    """Of rPIE."""
     alpha: Annotated[float, Field(gt=0, le=1)] = 0.2
     """Regularisation of rPIE."""
     beta: Annotated[float, Field(gt=0.5, lt=1)] = 0.75

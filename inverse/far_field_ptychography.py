@@ -7,7 +7,7 @@ import xarray as xr
 
 from echolith.inverse.far_field_engines import raar, refine, rpie
 from echolith.inverse.far_field_options import Engine, FarFieldSolver
-from echolith.inverse.far_field_position_std import position_std
+from echolith.inverse.far_field_positions import position_std
 from echolith.inverse.far_field_state import Array, State, illumination, start
 
 

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import Settings
-from echolith.inverse.far_field_options import FarFieldSolver
+from echolith.inverse.far_field_options import Constraint, FarFieldSolver
 from echolith.inverse.far_field_ptychography import far_field_ptychography
 from echolith.inverse.resolution import ShellCorrelation, shell_correlation
 from echolith.inverse.transmission_alignment import align_transmission
@@ -28,7 +28,10 @@ class TransmissionMap(Settings):
     """How optical density and phase of a view are recovered."""
 
     ptychography: FarFieldSolver = FarFieldSolver(
-        iterations=60, alpha=1.0, background=True, positions_after=5, position_spread=50.0
+        constraint=Constraint.POISSON,
+        iterations=60,
+        alpha=1.0,
+        background=True,
     )
     half_period: Annotated[Angstrom, Field(gt=0)] = 150.0
     """Resolution of the maps; finer detail is cut off (`low_pass`), most of the noise with it."""

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from echolith.inverse.composition_map import SURE, neighbourhood
 from echolith.inverse.spectrum_fit import smooth_background
 from echolith.validation.information import Information
 
@@ -41,8 +42,8 @@ def spectral_information(
     Returns
     -------
     Information
-        Parameters: the paths summed over these pixels, Å, and the ``composition`` of one of them
-        (its bound is the root mean square over them).
+        Parameters: the paths summed over all pixels with and about phosphate, Å, and the
+        ``composition`` of one of those asked for (its bound is the root mean square over them).
     """
     energy = mean["energy"].values.astype(np.float64)
     known = response.transpose("energy", "species").values
@@ -51,19 +52,19 @@ def spectral_information(
     normal = np.einsum("ei,ep,ej->pij", design, counts, design, optimize=True)
     covariance = np.linalg.inv(normal)[:, :2, :2] / known.mean() ** 2
     lengths = path.transpose("species", "y", "x").values.reshape(2, -1)
-    asked = lengths.sum(axis=0) > significance * np.sqrt(covariance.sum(axis=(1, 2)))
-    lengths, covariance = lengths[:, asked], covariance[asked]
-    single = float(
-        np.mean([_share_variance(*one) for one in zip(lengths.T, covariance, strict=True)])
-    )
+    ratio = lengths.sum(axis=0) / np.sqrt(covariance.sum(axis=(1, 2)))
+    asked = ratio > significance
+    there = neighbourhood(ratio > SURE, path.transpose("species", "y", "x").shape[1:])
+    pixels = zip(lengths.T[asked], covariance[asked], strict=True)
+    single = float(np.mean([_share_variance(*one) for one in pixels]))
     matrix = np.zeros((3, 3))
-    matrix[:2, :2] = np.linalg.inv(covariance.sum(axis=0))
+    matrix[:2, :2] = np.linalg.inv(covariance[there].sum(axis=0))
     matrix[2, 2] = 1 / single
     return Information(
         names=("path.LiFePO4", "path.FePO4", "pixel"),
         matrix=matrix,
         gradients={
-            "state_of_charge": np.append(_share_slope(lengths.sum(axis=1)), 0.0)[None],
+            "state_of_charge": np.append(_share_slope(lengths[:, there].sum(axis=1)), 0.0)[None],
             "composition": np.array([[0.0, 0.0, 1.0]]),
         },
         units={"path.LiFePO4": "Å", "path.FePO4": "Å", "pixel": "1"},

@@ -1,7 +1,7 @@
 """Scenario ``lfp-ptychography``: LiFePO4 plates in one view, from far-field frames.
 
-Asked for are optical density and phase of every pixel, the incoherent background, and where the
-probe really was. Each view is scanned twice, so that noise and resolution are measured.
+Asked for are optical density and phase of every pixel, the incoherent background and, where scan
+positions are wrong and corrected, where the probe really was. Each view is scanned twice, so that noise and resolution are measured.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,6 @@ FRAMES = FarField(
     shape=(10, 10),
     step=350.0,
     jitter=100.0,
-    position_error=50.0,
     pixels=64,
     background=0.05,
 )
