@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 
 from echolith.errors import BadInputError
 from echolith.inverse.column_maxima import sample
+from echolith.inverse.column_problem import interior
 from echolith.inverse.site_lattice import MATCH, sites_of
 from echolith.inverse.whitening import scan_step
 
@@ -26,7 +27,7 @@ SHARE = 0.85
 BRIGHTER = 1.5
 """Least ratio of the dark field on M sites to that on O and on Li sites, above background; lattices
 with M and Li exchanged give one below 1."""
-CERTAIN = 5.0
+CERTAIN = 3.0
 """Standard errors by which it must be brighter."""
 
 
@@ -49,7 +50,9 @@ def name_columns(found: xr.Dataset, phase: xr.DataArray, haadf: xr.DataArray) ->
     Returns
     -------
     xarray.Dataset
-        The columns on sites, with ``species`` of the site ("M", "Li", "O"); others are left out.
+        ``x``, ``y``, ``edge`` and ``species`` of the site ("M", "Li", "O"): the columns on sites,
+        others are left out, then the sites without one. Between strong columns a weak one makes
+        no maximum; left out, its neighbours would be fitted where their sum is.
 
     Raises
     ------
@@ -66,10 +69,22 @@ def name_columns(found: xr.Dataset, phase: xr.DataArray, haadf: xr.DataArray) ->
     distance, nearest = cKDTree(places).query(columns)
     back = cKDTree(columns).query(places)[1]
     on_site = (distance < MATCH) & (back[nearest] == np.arange(len(columns)))
+    margin = float(found.attrs.get("margin", 2.0))
     _check_occupied(found, sites, on_site, nearest)
-    _check_dark_field(sites, haadf, phase, float(found.attrs.get("margin", 2.0)))
-    named = found.assign(species=("column", sites["site"].values[nearest], {"units": "1"}))
-    return named.isel(column=np.flatnonzero(on_site))
+    _check_dark_field(sites, haadf, phase, margin)
+    empty = ~np.isin(np.arange(len(places)), nearest[on_site])
+    xy = np.concatenate([columns[on_site], places[empty]])
+    kinds = sites["site"].values
+    names = np.concatenate([kinds[nearest[on_site]], kinds[empty]]).astype("<U2")
+    return xr.Dataset(
+        {
+            "x": ("column", xy[:, 0], {"units": "Å"}),
+            "y": ("column", xy[:, 1], {"units": "Å"}),
+            "species": ("column", names, {"units": "1"}),
+            "edge": ("column", ~interior(phase, xy[:, 0], xy[:, 1], margin), {"units": "1"}),
+        },
+        attrs=dict(found.attrs),
+    )
 
 
 def _points(columns: xr.Dataset) -> Array:

@@ -25,6 +25,7 @@ from echolith.inverse.iterative_ptychography_probe import (
     parameters,
     spread_frames,
 )
+from echolith.inverse.multislice_start import column_start
 from echolith.inverse.scan_transform import Streaming
 from echolith.units import Angstrom
 
@@ -36,6 +37,7 @@ def multislice_ptychography(
     measurement: xr.Dataset,
     *,
     options: PtychographyOptions | None = None,
+    start: xr.Dataset | None = None,
     streaming: Streaming | None = None,
 ) -> xr.Dataset:
     """Reconstruct the phase of every slice of a specimen from all counts.
@@ -49,6 +51,8 @@ def multislice_ptychography(
         not be periodic. Counts are held in memory.
     options : PtychographyOptions, optional
         Thickness, slices, iterations, corrections; the default is one thin slice.
+    start : xarray.Dataset, optional
+        Columns to begin with in place of vacuum (`echolith.inverse.multislice_start`).
     streaming : Streaming, optional
         Threads; they change no bit of the result.
 
@@ -79,8 +83,9 @@ def multislice_ptychography(
     options = options or PtychographyOptions()
     problem = Problem.of(Frames.of(measurement), options)
     _check_reach(problem)
+    first = problem.start() if start is None else column_start(problem, start)
     with ThreadPoolExecutor((streaming or Streaming()).threads()) as pool:
-        return _iterate(problem, problem.start(), pool)
+        return _iterate(problem, first, pool)
 
 
 def _check_reach(problem: Problem) -> None:

@@ -13,11 +13,9 @@ from echolith.forward.acquisition import Beam, PixelDetector, acquisition_of
 from echolith.inverse import multislice_thickness
 from echolith.inverse.column_naming import UndeterminedSpeciesError, name_columns
 from echolith.inverse.columns import find_columns
-from echolith.inverse.multislice_ptychography_columns import (
-    recover_columns_multislice,
-    with_systematic_error,
-)
+from echolith.inverse.multislice_ptychography_columns import recover_columns_multislice
 from echolith.inverse.multislice_thickness import ThicknessSearch, find_thickness, middle_of
+from echolith.inverse.multislice_uncertainty import systematic_std, with_systematic_error
 from tests.inverse.lattice_frames import CELL
 from tests.inverse.phase_sets import Array, acquisition, noise_set
 
@@ -142,7 +140,10 @@ def test_what_tells_neither_species_nor_depth_is_refused() -> None:
 
 
 def test_systematic_errors_add_in_quadrature() -> None:
-    found = xr.Dataset({"m_m": 2.5, "m_m_std": 0.003, "m_m_scatter": 0.01})
-    with_more = with_systematic_error(found, systematic=0.004)
-    assert float(with_more["m_m_std"]) == pytest.approx(0.005)
-    assert float(with_more["m_m_scatter"]) == 0.01
+    found = xr.Dataset({"m_m": 2.5, "o_o_li": 3.1, "o_o_li_std": 0.003, "o_o_li_scatter": 0.01})
+    thick = with_systematic_error(found, thickness=100.0)
+    # 2.5 and 3.5 pm in ten thousandths: the sides and the hypotenuse.
+    assert float(thick["o_o_li_std"]) == pytest.approx(np.sqrt(3.0**2 + 2.5**2 + 3.5**2) * 1e-3)
+    assert float(thick["o_o_li_scatter"]) == 0.01
+    assert systematic_std("m_m", 100.0) == pytest.approx(systematic_std("o_o_li", 100.0) / 3)
+    assert systematic_std("o_o_li", 0.0) == pytest.approx(0.0025)
