@@ -149,7 +149,8 @@ def _fraction(
     else:
         shrunk = (count + 0.5) / (number + 1)
         binomial = np.sqrt(shrunk * (1 - shrunk) / number)
-    above = stats.norm.cdf((values - level) / np.maximum(spread, 1e-12))
+    sure = np.where(values >= level, np.inf, -np.inf)
+    above = stats.norm.cdf(np.divide(values - level, spread, out=sure, where=spread > 0))
     mistaken = np.sqrt((above * (1 - above)).sum()) / number
     shifted = [(values + shift >= level).mean() for shift in (common_error, -common_error)]
     parts = (binomial, mistaken, (shifted[0] - shifted[1]) / 2)

@@ -176,11 +176,11 @@ def _face_colours(
     if colour is SurfaceColour.COMPOSITION:
         shares = np.nan_to_num(side.composition.values[at])
         return np.asarray(composition_scale().to_rgba(np.clip(shares, 0, 1)))
-    palette = particle_colours(content)[title]
     data = content.estimate if title == "Estimate" else content.truth
     if data is None or "label" not in data:
         return np.tile(_rgba(GREY), (len(surface.voxel), 1))
-    return palette[data["label"].transpose("z", "y", "x").values[at]]
+    palette = particle_colours(content)[title]
+    return np.asarray(palette[data["label"].transpose("z", "y", "x").values[at].astype(int)])
 
 
 def particle_colours(content: "ReportContent") -> dict[str, Floats]:
@@ -214,7 +214,7 @@ def _rgba(colour: str) -> Floats:
 
 
 def _draw(axes: Any, surface: Surface, colours: Floats) -> None:
-    from mpl_toolkits.mplot3d.art3d import Poly3DCollection
+    from mpl_toolkits.mplot3d.art3d import Poly3DCollection  # type: ignore[import-untyped]
 
     # Picture: x to the right, z away from the viewer, y down, as in the projections.
     corners = surface.corners[:, :, [2, 0, 1]] / 10
