@@ -31,6 +31,7 @@ SUBJECTS = (
     "paper_size",
     "registration",
     "tomography",
+    "tilt_alignment",
     "far_field",
 )
 

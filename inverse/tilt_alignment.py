@@ -1,4 +1,4 @@
-"""Alignment of a tilt series by reprojection: shift, rotation and scale of every image, and the axis.
+"""Alignment of a tilt series by reprojection: where every image lies, and the tilt axis.
 
 Volumes are reconstructed from the images where they are thought to lie and projected again; every
 image is moved to where it agrees best with its reprojection (maximum likelihood), until nothing
@@ -12,6 +12,7 @@ reprojection); Parkinson et al., J. Comput. Assist. Tomogr. 36 (2012) 138 (of sh
 """
 
 from enum import Enum
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -19,12 +20,20 @@ import numpy.typing as npt
 import xarray as xr
 from pydantic import Field
 
+from echolith.errors import BadInputError
 from echolith.forward.acquisition import Settings
-from echolith.inverse.tilt_alignment_gauge import centred_motion, split_motion
+from echolith.inverse.tilt_alignment_axis import axis_turn, turned_together
+from echolith.inverse.tilt_alignment_gauge import centred_motion, smooth_size, split_motion
 from echolith.inverse.tilt_alignment_input import Series, centred, read_series
-from echolith.inverse.tilt_alignment_iterations import Comparison, compared, iterated, linked
+from echolith.inverse.tilt_alignment_iterations import (
+    Comparison,
+    Course,
+    compared,
+    iterated,
+    linked,
+)
 from echolith.inverse.tilt_alignment_motion import FREEDOMS, Motion
-from echolith.inverse.tilt_alignment_std import MotionStd, motion_std
+from echolith.inverse.tilt_alignment_std import MotionStd, motion_std, with_link, with_systematic
 from echolith.inverse.tilt_alignment_volume import Level, level
 from echolith.inverse.tilt_alignment_warp import warped
 
@@ -34,6 +43,8 @@ UNITS = {"shift_x": "Å", "shift_y": "Å", "rotation": "°", "scale": "1"}
 AXIS_UNITS = {"axis_offset": "Å", "axis_tilt": "°"}
 SMALLEST = 16
 """Pixels along a side, below which no more are averaged."""
+ROUNDS = 2
+"""Of axis and images in turn."""
 LARGEST = 128
 """Pixels along a side, above which the finest ones are averaged by default."""
 
@@ -57,7 +68,7 @@ class AlignmentOptions(Settings):
     """Of OS-SART for each volume."""
     iterations: Annotated[int, Field(ge=1, le=200)] = 20
     """At most, at each pixel size."""
-    tolerance: Annotated[float, Field(gt=0, le=1)] = 2e-3
+    tolerance: Annotated[float, Field(gt=0, le=1)] = 3e-4
     """Root mean square of the last step along x and y, in pixels, at which it ends."""
 
 
@@ -103,7 +114,10 @@ def align_tilts(
     radians, energies = series.tilts.radians, len(series.density)
     motion = centred_motion(centred(series), radians, energies)
     done, change, link = 0, np.inf, np.zeros((energies, 4))
-    for width in widths(series, chosen.finest):
+    coarser = motion
+    sides = widths(series, chosen.finest)
+    for width in sides:
+        coarser = motion
         at = level(
             series.density,
             series.variance,
@@ -112,13 +126,12 @@ def align_tilts(
             sweeps=chosen.sweeps,
             workers=workers,
         )
-        course = iterated(
+        course, information = _settled(
             at,
             motion,
             radians,
-            most=chosen.iterations,
-            tolerance=chosen.tolerance,
-            turned=turned,
+            chosen,
+            rounds=0 if width != sides[-1] and width == sides[0] else ROUNDS,
         )
         motion, link = linked(
             course.motion, course.comparison.volumes, radians, width=width, turned=turned
@@ -126,7 +139,10 @@ def align_tilts(
         motion = centred_motion(motion, radians, energies)
         done, change = done + course.iterations, course.change
     last = compared(at, motion)
-    std = _with_link(motion_std(at, motion, last, turned=turned), link, radians)
+    std = motion_std(at, motion, last, information, turned=turned)
+    std = with_link(std, link, radians)
+    change_of = Motion.of(motion.values - coarser.values)
+    std = with_systematic(std, smooth_size(change_of, radians, energies), energies)
     return _described(measurement, series, motion, std, last).assign(
         iterations=((), done, {"units": "1"}),
         change=((), change * series.tilts.voxel_size, {"units": "Å"}),
@@ -134,6 +150,31 @@ def align_tilts(
         converged=int(change < chosen.tolerance),
         gauge="shift_x without 1, cos(tilt), sin(tilt); shift_y, rotation, log scale of mean 0",
     )  # fmt: skip
+
+
+def _settled(
+    at: Level, motion: Motion, radians: Floats, options: AlignmentOptions, *, rounds: int
+) -> tuple[Course, Floats]:
+    """Iterate at one pixel size, the axis in turn with the images; return its information too."""
+    turned = options.freedom is Freedom.SIMILARITY
+    move = partial(
+        iterated,
+        at,
+        radians=radians,
+        most=options.iterations,
+        tolerance=options.tolerance,
+        turned=turned,
+    )
+    course = move(motion=motion, axis=False)
+    done, information = course.iterations, np.ones(at.energies)
+    for _ in range(rounds):
+        turn = axis_turn(at, course.motion)
+        information, angle = turn.information, turn.angle
+        if not turned:
+            angle = np.full_like(angle, np.average(angle, weights=information))
+        course = move(motion=turned_together(course.motion, angle), axis=True)
+        done += course.iterations
+    return course._replace(iterations=done), information
 
 
 def widths(series: Series, finest: int | None) -> list[int]:
@@ -196,6 +237,12 @@ def motion_of(alignment: xr.Dataset, series: Series) -> Motion:
         if name not in alignment:
             return np.full(shape, otherwise).ravel()
         values = alignment[name]
+        for dim, size in zip(("energy", "tilt"), shape, strict=True):
+            if values.sizes.get(dim, size) != size:
+                raise BadInputError(
+                    f"{name} is given for {values.sizes[dim]} {dim}s, the projections have {size}; "
+                    "expected the alignment of these projections; select the same of both"
+                )
         order = [dim for dim in ("energy", "tilt") if dim in values.dims]
         return np.array(np.broadcast_to(values.transpose(*order).values, shape), float).ravel()
 
@@ -206,22 +253,6 @@ def motion_of(alignment: xr.Dataset, series: Series) -> Motion:
     shift += (scale * offset)[:, None] * np.column_stack([np.cos(own), np.sin(own)])
     tilt = np.deg2rad(each("axis_tilt", 0.0))
     return Motion(shift=shift / series.tilts.voxel_size, angle=own + tilt, growth=np.log(scale))
-
-
-def _with_link(std: MotionStd, link: Floats, radians: Floats) -> MotionStd:
-    """Add how uncertain it is where energies lie to each other, shared among them."""
-    energies = len(link)
-    t = np.tile(radians, energies)
-    each = np.repeat((link**2).sum(axis=0)[None] / energies**2, len(t), axis=0)
-    added = np.column_stack(
-        [
-            each[:, 2] * np.cos(t) ** 2 + each[:, 0] * np.sin(t) ** 2,
-            each[:, 1],
-            np.zeros(len(t)),
-            each[:, 3],
-        ]
-    )
-    return std._replace(images=np.sqrt(std.images**2 + added))
 
 
 def _described(

@@ -4,10 +4,11 @@ An image moved by a small shift (u, v), rotation w and growth g is
 
     P(X) = M(X) - u dM/dx - v dM/dy - w (x dM/dy - y dM/dx) - g (x dM/dx + y dM/dy)
 
-with the reprojection M. All four follow by weighted least squares, with the strength of the image
-and of its background as nuisances, since a volume that was stopped early is too weak. Weights are
-those of counting, ``exp(-M) / variance without specimen``: of the model, as weights that share the
-noise of the data bias them.
+with the reprojection M. All four follow by weighted least squares, with nuisances: the strength of
+the image, its background, and its second derivative along x. For a volume that was stopped early
+and projected by linear interpolation is too weak and too blurred, which would pass for another
+scale. Weights are those of counting, ``exp(-M) / variance without specimen``: of the model, as
+weights that share the noise of the data bias them.
 """
 
 from typing import Any
@@ -20,7 +21,7 @@ Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 
 TERMS = 7
-"""Four motions, strength, background."""
+"""Four motions, strength, background, blur."""
 
 compiled = numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc"})
 

@@ -1,10 +1,10 @@
 """What a tilt series leaves free, and how it is fixed; total motion and its parts.
 
-Moving the specimen by (a, c, b) along (x, y, z) moves the images by ``(a cos t + b sin t, c)``, and a
-specimen twice as large seen at half the scale looks the same. So shifts along x are free of
-``cos t`` and ``sin t``, those along y have mean zero, scales the geometric mean one. A constant shift
-along x is the axis offset and a rotation in common the axis tilt: ``shift_x`` and ``rotation`` are
-free of constants.
+Moving the specimen by (a, c, b) along (x, y, z) moves the images by ``(a cos t + b sin t, c)``, and
+a specimen twice as large seen at half the scale looks the same. So shifts along x are free of
+``cos t`` and ``sin t``, those along y have mean zero, scales the geometric mean one. A constant
+shift along x is the axis offset and a rotation in common the axis tilt: ``shift_x`` and
+``rotation`` are free of constants.
 """
 
 import numpy as np
@@ -42,7 +42,9 @@ def centred_motion(motion: Motion, radians: Array, energies: int) -> Motion:
     return Motion(shift=shift, angle=motion.angle, growth=motion.growth - motion.growth.mean())
 
 
-def held(motion: Motion, before: Motion, radians: Array, energies: int) -> Motion:
+def held(
+    motion: Motion, before: Motion, radians: Array, energies: int, *, axis: bool = False
+) -> Motion:
     """Take out of a change what is free in each energy by itself, which nothing else holds.
 
     Parameters
@@ -51,8 +53,11 @@ def held(motion: Motion, before: Motion, radians: Array, energies: int) -> Motio
         After and before the change.
     radians : array, (tilts,)
     energies : int
+    axis : bool
+        Whether what is turned alike is held too.
     """
     tilts = len(radians)
+    angle = motion.angle.copy()
     free = np.einsum("nij,njk->nik", before.linear, specimen_motion(radians, energies))
     design = np.concatenate([free, before.linear[:, :, :1]], axis=2)
     shift, growth = motion.shift.copy(), motion.growth.copy()
@@ -61,7 +66,8 @@ def held(motion: Motion, before: Motion, radians: Array, energies: int) -> Motio
         found = np.linalg.lstsq(design[part].reshape(-1, 4), change, rcond=None)[0]
         shift[part] -= free[part] @ found[:3]
         growth[part] -= (motion.growth - before.growth)[part].mean()
-    return Motion(shift=shift, angle=motion.angle, growth=growth)
+        angle[part] -= axis * (motion.angle - before.angle)[part].mean()
+    return Motion(shift=shift, angle=angle, growth=growth)
 
 
 def split_motion(motion: Motion, radians: Array, energies: int) -> tuple[Motion, float, float]:
@@ -88,9 +94,39 @@ def split_motion(motion: Motion, radians: Array, energies: int) -> tuple[Motion,
     along = own.linear[:, :, 0]
     free = np.einsum("nij,njk->nik", motion.linear, specimen_motion(radians, energies))
     design = np.concatenate([along[:, :, None], free], axis=2).reshape(-1, 4)
-    offset = float(np.linalg.lstsq(design, motion.shift.ravel(), rcond=None)[0][0])
-    return (
-        Motion(shift=own.shift - offset * along, angle=own.angle, growth=own.growth),
-        offset,
-        tilt,
-    )
+    found = np.linalg.lstsq(design, motion.shift.ravel(), rcond=None)[0]
+    left = own.shift - (design @ found).reshape(-1, 2)
+    return Motion(shift=left, angle=own.angle, growth=own.growth), float(found[0]), tilt
+
+
+def smooth_size(change: Motion, radians: Array, energies: int) -> Array:
+    """Return how large a change is in what varies smoothly with the tilt, per function and image.
+
+    Smooth are the trigonometric functions up to ``2 t``; what is free is taken out.
+
+    Parameters
+    ----------
+    change : Motion
+        A small one.
+    radians : array, (tilts,)
+    energies : int
+
+    Returns
+    -------
+    array, (4,)
+        Root mean square over the functions, the tilts and the energies of the shift along x and y,
+        the rotation and the growth.
+    """
+    one, waves = np.ones_like(radians), [np.ones_like(radians)]
+    for k in (1, 2):
+        waves += [np.cos(k * radians), np.sin(k * radians)]
+    free: tuple[list[Array], ...] = ([np.cos(radians), np.sin(radians)], [one], [], [one])
+    sizes = np.zeros(4)
+    for k, without in enumerate(free):
+        known = np.linalg.qr(np.array(without).reshape(-1, len(one)).T)[0]
+        basis = np.column_stack(waves) - known @ (known.T @ np.column_stack(waves))
+        own, size, _ = np.linalg.svd(basis, full_matrices=False)
+        own = own[:, size > 1e-6]
+        shares = change.values[:, k].reshape(energies, -1) @ own
+        sizes[k] = np.sqrt((shares**2).mean() / len(radians))
+    return sizes

@@ -94,9 +94,10 @@ def _variance(one: Projections) -> Floats:
     if one.std is None:
         rough = one.density[:, 2:] - 2 * one.density[:, 1:-1] + one.density[:, :-2]
         middle = np.median(np.abs(rough.reshape(len(rough), -1)), axis=1) / 0.6745
-        return np.maximum(np.square(middle, dtype=np.float64) / 6, 1e-10)
-    squares = np.square(one.std, dtype=np.float64).mean(axis=(1, 2))
-    return np.asarray(squares / np.exp(one.density.astype(np.float64)).mean(axis=(1, 2)))
+        return np.asarray(np.maximum(np.square(middle, dtype=np.float64) / 6, 1e-10))
+    # The median: pixels that are hardly known do not count.
+    empty = np.square(one.std, dtype=np.float64) * np.exp(-one.density)
+    return np.asarray(np.median(empty.reshape(len(empty), -1), axis=1))
 
 
 def _check_specimen(series: Series) -> None:

@@ -18,8 +18,9 @@ from echolith.inverse.tilt_alignment_fit import normal_equations
 from echolith.inverse.tilt_alignment_gauge import held, specimen_motion
 from echolith.inverse.tilt_alignment_link import volume_link
 from echolith.inverse.tilt_alignment_motion import Motion
-from echolith.inverse.tilt_alignment_volume import Array, Level
+from echolith.inverse.tilt_alignment_volume import Level
 
+Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 
 MEMORY = 8
@@ -78,24 +79,36 @@ def wanted(found: Comparison, *, turned: bool) -> Floats:
 
 
 def iterated(
-    level: Level, motion: Motion, radians: Floats, *, most: int, tolerance: float, turned: bool
+    level: Level,
+    motion: Motion,
+    radians: Floats,
+    *,
+    most: int,
+    tolerance: float,
+    turned: bool,
+    axis: bool,
 ) -> Course:
-    """Move images until a step is below the tolerance (pixels), or for a number of iterations."""
+    """Move images until a step is below the tolerance (pixels), or for a number of iterations.
+
+    With ``axis`` the rotation they have in common is held.
+    """
     units = np.array([1, 1, level.reach, level.reach])
     places: list[Floats] = []
     steps: list[Floats] = []
-    for done in range(1, most + 1):
+    for _ in range(most):
         comparison = compared(level, motion)
         moved = motion.followed(wanted(comparison, turned=turned))
-        step = (held(moved, motion, radians, level.energies).values - motion.values) * units
+        moved = held(moved, motion, radians, level.energies, axis=axis)
+        step = (moved.values - motion.values) * units
         places.append((motion.values * units).ravel())
         steps.append(step.ravel())
         change = float(np.sqrt((step[:, :2] ** 2).sum(axis=1).mean()))
         after = extrapolated(places[-MEMORY - 1 :], steps[-MEMORY - 1 :])
-        motion = held(Motion.of(after.reshape(-1, 4) / units), motion, radians, level.energies)
+        after_all = Motion.of(after.reshape(-1, 4) / units)
+        motion = held(after_all, motion, radians, level.energies, axis=axis)
         if change < tolerance:
             break
-    return Course(motion=motion, comparison=comparison, iterations=done, change=change)
+    return Course(motion=motion, comparison=comparison, iterations=len(steps), change=change)
 
 
 def extrapolated(places: list[Floats], steps: list[Floats]) -> Floats:

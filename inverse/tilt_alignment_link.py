@@ -7,7 +7,7 @@ with G the mean over the window,
     r = V2 - V1 G(V1 V2) / G(V1²),
 
 and the same for the derivatives of V2 with the shift. Windows that no multiple fits, where
-compositions meet, count little.
+compositions meet, count little: fronts have a side, and would pull the volumes apart.
 """
 
 from typing import NamedTuple
@@ -19,10 +19,12 @@ from scipy.ndimage import affine_transform, gaussian_filter
 Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 
-WINDOW = 1.5
+SMOOTHED = 0.7
+"""Standard deviation of what both volumes are smoothed with, voxels."""
+WINDOW = 1.0
 """Standard deviation of the window, voxels."""
 STEPS = 6
-FULL = 0.1
+FULL = 0.03
 """Share of the largest smoothed square below which a window is empty."""
 BLOCKS = 4
 """Parts along each axis, left out in turn for the standard deviation."""
@@ -46,6 +48,7 @@ def volume_link(first: Array, second: Array) -> Link:
     first, second : array, (z, y, x)
         Absorption at two energies.
     """
+    first, second = (gaussian_filter(volume, SMOOTHED) for volume in (first, second))
     found = np.zeros(4)
     total = np.zeros((1, 4, 5))
     for _ in range(STEPS):
@@ -87,7 +90,8 @@ def _sums(first: Array, second: Array) -> Floats:
     rest = left(second)
     misfit = gaussian_filter(rest * rest, WINDOW)
     typical = float(np.median(misfit[inside])) if inside.any() else 1.0
-    weight = inside / (typical + misfit)
+    # Once for the noise, once more against fronts: half of the windows have none.
+    weight = inside * (typical / (typical + misfit)) ** 2
     slopes = [left(slope) for slope in (*along, np.asarray(grown))]
     columns = np.stack([*slopes, -rest]).reshape(5, -1)
     weighted = columns[:4] * weight.ravel()

@@ -5,6 +5,10 @@ known and follows its images, which leaves a part of the information only. That 
 images are moved by small amounts of random signs, the volume is made anew, and the slopes that come
 back are compared with those of a volume that does not follow. Likewise with all images moved alike,
 for the axis.
+
+Voxels are no specimen: faces inside them, and the interpolation between them, turn and move images
+a little, most of all smoothly with the tilt, where the volume holds least. That is judged by how
+much the smooth part changed when pixels were last halved, for it shrinks with them.
 """
 
 from typing import NamedTuple
@@ -37,7 +41,9 @@ class MotionStd(NamedTuple):
     """Of the axis."""
 
 
-def motion_std(level: Level, motion: Motion, found: Comparison, *, turned: bool) -> MotionStd:
+def motion_std(
+    level: Level, motion: Motion, found: Comparison, axis: Floats, *, turned: bool
+) -> MotionStd:
     """Return the standard deviations at the end of the iterations.
 
     Parameters
@@ -46,6 +52,8 @@ def motion_std(level: Level, motion: Motion, found: Comparison, *, turned: bool)
     motion : Motion
     found : Comparison
         At this motion.
+    axis : array, (energies,)
+        Information on the common rotation, 1/rad².
     turned : bool
         Whether images turn and grow by themselves.
     """
@@ -64,8 +72,45 @@ def motion_std(level: Level, motion: Motion, found: Comparison, *, turned: bool)
     share = np.clip(returned / full.sum(axis=0), LEAST_LEFT, 1)
     images = np.zeros((len(alone), 4))
     images[:, :count] = alone / np.sqrt(share)
-    axis = [_common(level, motion, found, k, LEAST_PROBE * units[k]) for k in (0, 2)]
-    return MotionStd(images=images, offset=axis[0], tilt=axis[1])
+    offset = _common(level, motion, found, 0, LEAST_PROBE)
+    tilt = float(np.sqrt((1 / axis).sum()) / len(axis))
+    return MotionStd(images=images, offset=offset, tilt=tilt)
+
+
+def with_systematic(std: MotionStd, smooth: Floats, energies: int) -> MotionStd:
+    """Add what smooth motions may be wrong by for want of finer pixels.
+
+    Parameters
+    ----------
+    std : MotionStd
+    smooth : array, (4,)
+        Root mean square of one smooth function's change, see `smooth_size`.
+    energies : int
+    """
+    functions = np.array([3, 4, 5, 4])
+    own = smooth * (std.images > 0).any(axis=0)
+    return MotionStd(
+        images=np.sqrt(std.images**2 + functions * own**2),
+        offset=float(np.hypot(std.offset, smooth[0] / np.sqrt(energies))),
+        tilt=float(np.hypot(std.tilt, smooth[2] / np.sqrt(energies))),
+    )
+
+
+def with_link(std: MotionStd, link: Floats, radians: Floats) -> MotionStd:
+    """Add how uncertain it is where energies lie to each other, shared among them.
+
+    Parameters
+    ----------
+    std : MotionStd
+    link : array, (energies, 4)
+        Of z, y, x in pixels, and of the scale.
+    radians : array, (tilts,)
+    """
+    t = np.tile(radians, len(link))
+    z, y, x, scale = (link**2).sum(axis=0) / len(link) ** 2
+    along = x * np.cos(t) ** 2 + z * np.sin(t) ** 2
+    added = np.column_stack([along, np.full_like(t, y), np.zeros_like(t), np.full_like(t, scale)])
+    return std._replace(images=np.sqrt(std.images**2 + added))
 
 
 def _left(level: Level, motion: Motion, found: Comparison, probe: Floats) -> Floats:
@@ -75,7 +120,7 @@ def _left(level: Level, motion: Motion, found: Comparison, probe: Floats) -> Flo
 
 
 def _common(level: Level, motion: Motion, found: Comparison, freedom: int, size: float) -> float:
-    """Standard deviation of a freedom that all images share."""
+    """Return the standard deviation of a freedom that all images share."""
     probe = np.zeros((len(found.slope), 4))
     probe[:, freedom] = size
     left = float(_left(level, motion, found, probe)[:, freedom].sum()) / size

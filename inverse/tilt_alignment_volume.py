@@ -1,4 +1,4 @@
-"""The volumes that images are compared with: reconstructed and projected again, at one pixel size."""
+"""The volumes that images are compared with: reconstructed and projected again, pixel by pixel."""
 
 from dataclasses import dataclass
 
@@ -45,7 +45,7 @@ class Level:
     @property
     def reach(self) -> float:
         """How far from the middle the specimen typically is, pixels of the detector."""
-        return self.images.shape[2] * self.width / 4
+        return float(self.images.shape[2] * self.width / 4)
 
     def aligned(self, motion: Motion) -> Array:
         """Return the images as they would lie without their motion."""
@@ -109,7 +109,7 @@ def level(
     images = density.reshape(-1, *density.shape[2:])
     middle = tuple(((n - 1) / 2 - (width - 1) / 2) / width for n in images.shape[1:])
     coarse = binned(images, width)
-    ny, nx = coarse.shape[1:]
+    nx = coarse.shape[2]
     wide = tilts.model_copy(update={"voxel_size": tilts.voxel_size * width, "axis_offset": 0.0})
     matrix = system_matrix(wide, shape=(nx, nx))
     subsets = max(1, min(32, len(tilts.angles) // LEAST))
