@@ -1,7 +1,8 @@
 """Scenario ``lfp-ptychography``: LiFePO4 plates in one view, from far-field frames.
 
 Asked for are optical density and phase of every pixel, the incoherent background and, where scan
-positions are wrong and corrected, where the probe really was. Each view is scanned twice, so that noise and resolution are measured.
+positions are wrong and corrected, where the probe really was. Each view is scanned twice, so that
+noise and resolution are measured.
 """
 
 from dataclasses import dataclass
