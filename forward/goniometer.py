@@ -25,6 +25,7 @@ from echolith.forward.xray_factors import PLANCK_TIMES_LIGHT
 from echolith.units import Degree, Electronvolt
 
 Array = npt.NDArray[np.float64]
+Pixels = npt.NDArray[np.floating] | npt.NDArray[np.integer]
 
 
 class Goniometer(Settings):
@@ -64,7 +65,9 @@ class Goniometer(Settings):
         return 2 * np.pi * self.beam_energy / PLANCK_TIMES_LIGHT
 
 
-def scattering_vectors(goniometer: Goniometer, *, eta: Array, rows: Array, columns: Array) -> Array:
+def scattering_vectors(
+    goniometer: Goniometer, *, eta: Array, rows: Pixels, columns: Pixels
+) -> Array:
     """Return Q of every angle and pixel.
 
     Parameters
@@ -94,12 +97,10 @@ def scattering_vectors(goniometer: Goniometer, *, eta: Array, rows: Array, colum
     [0.0, 0.0, 0.258819045]
     """
     eta = np.atleast_1d(np.asarray(eta, dtype=float))
-    rows, columns = np.broadcast_arrays(
-        np.asarray(rows, dtype=float), np.asarray(columns, dtype=float)
-    )
-    if not (np.isfinite(eta).all() and np.isfinite(rows).all() and np.isfinite(columns).all()):
+    i, j = np.broadcast_arrays(np.asarray(rows, dtype=float), np.asarray(columns, dtype=float))
+    if not (np.isfinite(eta).all() and np.isfinite(i).all() and np.isfinite(j).all()):
         raise BadInputError("eta or pixels are not finite; expected degrees and pixel numbers")
-    seen = _seen(goniometer, rows, columns)
+    seen = _seen(goniometer, i, j)
     turned = np.einsum("eij,...j->e...i", _about_y(np.radians(eta)), seen)
     return np.asarray(turned @ _about_z(np.radians(goniometer.phi)).T)
 

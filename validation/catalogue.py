@@ -20,6 +20,7 @@ from echolith.validation.scenarios import (
     li_rich_redox,
     li_rich_surface,
     powder,
+    sxdm,
 )
 from echolith.validation.settings import resolve
 
@@ -96,6 +97,12 @@ def own_scenarios() -> dict[str, Entry]:
             summary=powder.NMC622_SUMMARY,
             settings=powder.LayeredPowderSettings,
             make=powder.nmc622_powder,
+        ),
+        "nmc622-sxdm": Entry(
+            summary=sxdm.NMC622_SUMMARY, settings=sxdm.Nmc622SxdmSettings, make=sxdm.nmc622_sxdm
+        ),
+        "linio2-sxdm": Entry(
+            summary=sxdm.LINIO2_SUMMARY, settings=sxdm.Linio2SxdmSettings, make=sxdm.linio2_sxdm
         ),
     }
 

@@ -36,6 +36,7 @@ OPERATORS = {
     "acquisition",
     "crystal_phase",
     "diffraction_box",
+    "goniometer",
     "optics",
     "powder_pattern",
     "powder_profile",

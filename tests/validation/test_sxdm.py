@@ -1,0 +1,133 @@
+"""Maps of strain and tilt: round trip, pulls, the bound, what is left out, what is refused."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+import echolith as el
+from echolith.errors import BadInputError
+from echolith.forward.rocking_curve import peak_vectors
+from echolith.inverse.diffraction_map import DiffractionMap, recover_map
+from echolith.structures.strained_crystals import (
+    MapSize,
+    crystal_cluster,
+    particle_diameters,
+    single_crystal,
+)
+from echolith.validation.bounds import cramer_rao
+
+SMALL: dict[str, Any] = {"curve": {"scan": (14, 16), "etas": 25, "dead": 4, "hot": 3}}
+
+
+def simulated(**settings: Any) -> tuple[Any, Any]:
+    scenario = el.scenario("nmc622-sxdm", **{**SMALL, **settings})
+    return scenario, scenario.simulate(seed=1)
+
+
+@given(
+    spacing=st.floats(1, 20),
+    lean=st.floats(1e-6, 60),
+    azimuth=st.floats(-180, 180),
+)
+def test_vectors_have_the_length_and_the_lean_they_were_given(
+    spacing: float, lean: float, azimuth: float
+) -> None:
+    turn = np.radians(azimuth)
+    tilt = np.radians(lean) * np.array([np.cos(turn), np.sin(turn)])
+    q = peak_vectors(np.array(spacing), tilt).astype(np.float32).astype(float)
+    assert np.linalg.norm(q) == pytest.approx(2 * np.pi / spacing, rel=1e-6)
+    # By the arc tangent of cross and dot product a lean of 1e-6 degree survives single precision.
+    found = np.degrees(np.arctan2(np.hypot(q[0], q[1]), q[2]))
+    assert found == pytest.approx(lean, rel=1e-5)
+    assert np.cos(np.arctan2(q[1], q[0]) - turn) == pytest.approx(1, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["nmc622-sxdm", "linio2-sxdm"])
+def test_strain_and_tilt_come_back_with_the_uncertainty_they_have(name: str) -> None:
+    scenario = el.scenario(name, **SMALL)
+    sample = scenario.simulate(seed=1)
+    estimate = scenario.solver(sample.measurement)
+    assert int(estimate.hot) == 3
+    bound = cramer_rao(scenario, seed=1)
+    for quantity, found in scenario.residuals(estimate, sample.truth).items():
+        known = np.isfinite(found.error)
+        assert known.sum() > 40
+        pulls = found.error[known] / found.std[known]
+        # Standard deviation of n pulls is known to 1 / sqrt(2 n); points at cracks have tails.
+        assert pulls.std() < 1 + 5 / np.sqrt(2 * known.sum()), quantity
+        unit = 1e6 if quantity == "strain" else 1.0
+        spread = np.sqrt(np.mean(found.std[known] ** 2)) * unit
+        assert spread == pytest.approx(float(bound[quantity]), rel=0.25), quantity
+
+
+def test_expansion_is_positive_strain() -> None:
+    scenario, sample = simulated()
+    free = scenario.solver(sample.measurement)
+    stretched = recover_map(
+        sample.measurement, options=DiffractionMap(reference=sample.specimen.reference / 1.01)
+    )
+    known = np.isfinite(free.strain.values)
+    assert np.allclose(stretched.spacing.values[known], free.spacing.values[known])
+    shift = (stretched.strain - free.strain).values[known]
+    assert np.allclose(shift, 0.01 * (1 + free.strain.values[known]), atol=1e-9)
+
+
+def test_a_point_without_signal_has_no_number() -> None:
+    scenario, sample = simulated()
+    estimate = scenario.solver(sample.measurement)
+    outside = ~np.isfinite(estimate.strain.values)
+    frames = scenario.forward(sample.specimen)["counts"]
+    dark = frames.sum(("eta", "detector_y", "detector_x")).compute()
+    dark = (dark - dark.min()).values < 5
+    assert dark.sum() > 20
+    assert outside[dark].all()
+    assert np.isinf(estimate.strain_std.values[outside]).all()
+    empty = recover_map(sample.measurement.assign(counts=0 * sample.measurement.counts))
+    assert not np.isfinite(empty.strain.values).any()
+    assert "mean_strain" not in empty
+
+
+def test_frames_of_a_known_drift_are_moved_whole() -> None:
+    drift = (0.0, 0.2)
+    curve = {"scan": (20, 22), "drift": drift}
+    scenario, sample = simulated(curve=curve, solver={"drift": drift})
+    reference = sample.specimen.reference
+    moved = scenario.score(scenario.solver(sample.measurement), sample.truth)
+    still = recover_map(sample.measurement, options=DiffractionMap(reference=reference))
+    # What is left of a step blurs a peak along eta, and so tells on the tilt towards x.
+    before = scenario.score(still, sample.truth)
+    for name in ("strain_rms", "tilt_y_rms"):
+        assert moved[name].value < 0.75 * before[name].value, name
+
+
+def test_what_is_no_map_is_refused() -> None:
+    _, sample = simulated()
+    good = sample.measurement
+    wrong: dict[str, xr.Dataset] = {
+        "expected": good.rename(eta="theta"),
+        "goniometer": good.assign_attrs(goniometer="").drop_attrs(),
+        "increase": good.isel(eta=slice(None, None, -1)),
+        "photons": good.assign(counts=good.counts - 1.5),
+    }
+    for message, bad in wrong.items():
+        with pytest.raises(BadInputError, match=message):
+            recover_map(bad)
+    with pytest.raises(BadInputError, match="beyond the specimen"):
+        el.scenario("nmc622-sxdm").forward(single_crystal(MapSize(shape=(20, 20)), reference=4.7))
+    with pytest.raises(BadInputError, match="domains"):
+        single_crystal(MapSize(), reference=4.7, domains=0)
+    with pytest.raises(BadInputError, match="grains"):
+        crystal_cluster(MapSize(), reference=4.7, grains=1)
+    with pytest.raises(BadInputError, match="above 0"):
+        particle_diameters(3, median=0, spread=1)
+
+
+@given(median=st.floats(1, 1e5), spread=st.floats(0, 1), seed=st.integers(0, 99))
+def test_diameters_scatter_about_their_median(median: float, spread: float, seed: int) -> None:
+    drawn = np.log(particle_diameters(400, median=median, spread=spread, seed=seed) / median)
+    assert abs(np.mean(drawn)) < 5 * spread / 20 + 1e-12
+    assert np.std(drawn) == pytest.approx(spread, rel=0.2)

@@ -1,0 +1,97 @@
+"""What the photons of one point tell of its peak: Fisher information in the space of Q."""
+
+import numpy as np
+import numpy.typing as npt
+
+from echolith.errors import BadInputError
+from echolith.forward.goniometer import scattering_vectors
+from echolith.forward.noise import PoissonCounting
+from echolith.forward.rocking_curve import (
+    RockingCurve,
+    goniometer_of,
+    peak_vectors,
+    scan_places,
+    voxel_volumes,
+)
+from echolith.structures.strained_crystals import StrainedMap
+from echolith.validation.information import Information
+
+Array = npt.NDArray[np.float64]
+
+POINTS = 24
+"""Of the map, whose mean variance is the bound of a point."""
+
+
+def diffraction_information(specimen: StrainedMap, *, curve: RockingCurve) -> Information:
+    """Return the information on strain and tilt of a point; its counts, widths, background unknown.
+
+    Parameters
+    ----------
+    specimen : StrainedMap
+    curve : RockingCurve
+
+    Raises
+    ------
+    BadInputError
+        If no point of the scan shows the particle.
+    """
+    places = np.rint(scan_places(specimen, curve)[:, :, curve.etas // 2]).astype(int)
+    y, x = places.reshape(-1, 2).T
+    shown = np.flatnonzero(specimen.intensity[y, x] > 0)
+    if not len(shown):
+        raise BadInputError("no point of the scan shows the particle; make the scan larger")
+    chosen = shown[np.linspace(0, len(shown) - 1, min(POINTS, len(shown))).astype(int)]
+    goniometer = goniometer_of(curve, specimen.reference)
+    rows, columns = np.meshgrid(*(np.arange(n) for n in curve.pixels), indexing="ij")
+    eta = goniometer.delta / 2 + curve.etas_from_bragg
+    vectors = scattering_vectors(goniometer, eta=eta, rows=rows, columns=columns)
+    volumes = voxel_volumes(vectors).ravel()
+    flat = vectors.reshape(-1, 3)
+    variances = np.mean(
+        [_variances(specimen, curve, flat, volumes, (y[k], x[k])) for k in chosen], axis=0
+    )
+    names = ("strain", "tilt_x", "tilt_y")
+    return Information(
+        names=names,
+        matrix=np.diag(1 / variances),
+        gradients={name: row[None] for name, row in zip(names, np.eye(3), strict=True)},
+        units={"strain": "ppm", "tilt_x": "°", "tilt_y": "°"},
+        notes=(
+            f"Of one point, the mean variance over {len(chosen)} of them; the beam is a point.",
+        ),
+    )
+
+
+def _variances(
+    specimen: StrainedMap,
+    curve: RockingCurve,
+    vectors: Array,
+    volumes: Array,
+    place: tuple[int, int],
+) -> Array:
+    """Return the least variances of strain (ppm²) and of both tilts (degree²)."""
+    centre = peak_vectors(specimen.spacing[place], specimen.tilt[place])
+    width = specimen.width[place]
+    away = (vectors - centre) / width
+    shape = np.exp(-0.5 * (away**2).sum(axis=1)) * volumes
+    shape /= (2 * np.pi) ** 1.5 * width.prod()
+    peak = curve.counts * specimen.intensity[place] * shape
+    mean = peak + max(curve.background, 1e-6)
+    slopes = np.concatenate(
+        [
+            peak[:, None] * away / width,
+            peak[:, None] * (away**2 - 1) / width,
+            shape[:, None],
+            np.ones((len(mean), 1)),
+        ],
+        axis=1,
+    )
+    information = PoissonCounting().information(mean, slopes)
+    unit = np.sqrt(np.diag(information))
+    covariance = np.linalg.inv(information / unit[:, None] / unit) / unit[:, None] / unit
+    length = np.linalg.norm(centre)
+    direction = centre / length
+    along = direction @ covariance[:3, :3] @ direction
+    stretched = specimen.spacing[place] / specimen.reference
+    across = np.degrees(1 / length) ** 2 * np.diag(covariance)[:2]
+    return np.array([1e12 * along / length**2 * stretched**2, *across])
