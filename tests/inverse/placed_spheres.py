@@ -17,7 +17,7 @@ FINE = 2
 def spheres(n: int, count: int, seed: int) -> Array:
     """Return (count, 4): x, y, z and radius, Å, inside a field of n pixels at every tilt."""
     rng = np.random.default_rng(seed)
-    found = []
+    found: list[list[float]] = []
     while len(found) < count:
         x, y, z = rng.uniform(-0.32, 0.32, 3) * n * SIZE
         if np.hypot(x, z) < 0.32 * n * SIZE:

@@ -86,7 +86,7 @@ def test_noise_of_aligned_images_is_as_stated() -> None:
     found = aligned(one.assign(counts=strong), WHERE.isel(energy=[0]))
     part = found.isel(y=slice(6, 14), x=slice(6, -6))
     stated = np.sqrt(float((part["optical_density_std"] ** 2).mean()))
-    # Of white noise, eight samples of a windowed sinc keep 0.91 of the variance in each direction on
+    # Eight samples of a windowed sinc keep 0.91 of the variance of white noise along each axis on
     # average, and all of it at low frequencies, which is what is stated.
     assert 0.87 < float(part["optical_density"].std()) / stated < 0.96
 
