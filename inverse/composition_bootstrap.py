@@ -214,8 +214,8 @@ def drawn(known: Replica, measurement: xr.Dataset, *, seed: int, draw: int) -> x
     density = np.stack(known.projections)
     dims = ("energy", *DIMS)
     if "optical_density" in measurement:
-        std = measurement["optical_density_std"].transpose(*dims).values
-        density = density + std * rng.standard_normal(density.shape, dtype=np.float32)
+        std = measurement["optical_density_std"].transpose(*dims).values.astype(np.float32)
+        density += std * rng.standard_normal(density.shape, dtype=np.float32)
         return measurement.assign(optical_density=(dims, density))
     incident = measurement["incident"].broadcast_like(measurement["counts"]).transpose(*dims)
     counts = rng.poisson(incident.values * np.exp(-density)).astype(np.float32)

@@ -108,7 +108,8 @@ def share_slopes(density: Array, share: Array, pure: Array) -> Array:
     """Return how the composition of voxels changes with their absorptions, (energy, voxels), Å."""
     inverse = np.linalg.inv(pure)
     change = inverse[1][:, None] - share * inverse.sum(axis=0)[:, None]
-    return np.divide(change, density, out=np.zeros_like(change), where=density > 0)
+    filled = density > 0
+    return np.asarray(np.where(filled, change, 0.0) / np.where(filled, density, 1.0))
 
 
 def charge_slopes(density: Array, charge: float, pure: Array) -> Array:

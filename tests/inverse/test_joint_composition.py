@@ -58,7 +58,7 @@ def energy(channels: list[Channel], s: Array, strength: float) -> float:
     nz, nx = channels[0].matrix.shape
     volume = s.reshape(2, nz, nx, -1)
     slopes = [np.diff(volume, axis=a, append=np.take(volume, [-1], axis=a)) for a in (1, 2, 3)]
-    noise = np.sqrt(np.mean([c.noise**2 for c in channels]))
+    noise = float(np.sqrt(np.mean([c.noise**2 for c in channels])))
     return total + strength * noise * float(np.sqrt(np.sum(np.square(slopes), axis=(0, 1))).sum())
 
 
@@ -115,8 +115,8 @@ def measured(photons: float, seed: int) -> tuple[xr.Dataset, Array, Array]:
         )
         counts.append(density.copy(data=rng.poisson(photons * np.exp(-density.values)) * 1.0))
     data = xr.Dataset({"counts": xr.concat(counts, xr.Variable("energy", ENERGIES))})
-    filled = sum(volume for _, volume in single)
-    reacted = sum(volume * x for (_, volume), x in zip(single, SHARES, strict=True))
+    filled = np.sum([volume for _, volume in single], axis=0)
+    reacted = np.sum([v * x for (_, v), x in zip(single, SHARES, strict=True)], axis=0)
     with np.errstate(invalid="ignore"):
         return data.assign(incident=photons), filled, reacted / filled
 
