@@ -99,6 +99,8 @@ class PhaseOptions(Settings):
     vacancy_scatter: Annotated[float, Field(ge=0)] = 0.03
     """Of the share of lithium among what is not metal, from column to column of one layer.
     Vacancies drawn at random in a charged crystal scatter by 0.15."""
+    depth_error: Annotated[Angstrom, Field(ge=0)] = 0.7
+    """Of the depth, beyond what the likelihood says: errors of the response that columns share."""
     temperature: Annotated[float, Field(ge=1)] = 3.0
     """By which log likelihoods are divided: columns share errors of the model."""
 
@@ -164,10 +166,11 @@ def classify_surface(
         )
     weight = np.exp(tables[best] - logsumexp(tables[best]))
     middle, spread = _moments(weight.sum(axis=(0, 1)), grid)
+    off = [spread, edge_std, options.depth_error]
     width, width_std = _moments(weight.sum(axis=(0, 2)), np.array(options.widths))
     result = result.assign(
         surface_depth=((), middle, {"units": "Å"}),
-        surface_depth_std=((), float(np.hypot(spread, edge_std)), {"units": "Å"}),
+        surface_depth_std=((), float(np.linalg.norm(off)), {"units": "Å"}),
         surface_width=((), width, {"units": "Å"}),
         surface_width_std=((), width_std, {"units": "Å"}),
         surface=("column", depth < middle),

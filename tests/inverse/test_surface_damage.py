@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from echolith.errors import BadInputError
-from echolith.inverse.surface_damage import compare_exposures, recover_damage
+from echolith.inverse.surface_damage import ALIKE, compare_exposures, recover_damage
 
 
 def surface(*, depth: float | None, scattering: float, std: float, seed: int) -> xr.Dataset:
@@ -40,10 +40,17 @@ def test_changes_are_last_against_first() -> None:
 
 
 def test_contrast_has_the_stated_error() -> None:
+    """Errors of two exposures are correlated: of one crystal, through one response."""
     pulls = []
-    for seed in range(200):
-        before = surface(depth=8.0, scattering=0.4, std=0.04, seed=2 * seed)
-        after = surface(depth=12.0, scattering=0.6, std=0.04, seed=2 * seed + 1)
+    shared = np.random.default_rng(0).normal(0, 0.04 * np.sqrt(ALIKE), 200)
+    for seed, common in enumerate(shared):
+        own = 0.04 * np.sqrt(1 - ALIKE)
+        before, after = (
+            surface(depth=depth, scattering=w + common, std=own, seed=2 * seed + n).assign(
+                alkali_scattering_std=((), 0.04)
+            )
+            for n, (depth, w) in enumerate(((8.0, 0.4), (12.0, 0.6)))
+        )
         found = compare_exposures({"1": before, "2": after})
         error = float(found["alkali_contrast"]) - 1.5
         pulls.append(error / float(found["alkali_contrast_std"]))

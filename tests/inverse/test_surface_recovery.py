@@ -103,19 +103,19 @@ def test_response_passes_through_its_references() -> None:
 
 
 def test_metals_of_reconstructed_alkali_layers_are_unbiased_as_stated() -> None:
-    errors, pulls = [], []
+    pulls = []
     for phase in PHASES:
-        for seed in range(4) if phase != "layered" else ():
+        for seed in range(2) if phase != "layered" else ():
             sites = table(phase, depth=15.0, seed=seed)
             found, surface = composed_surface(sites)
             here = (found["species"].values == "Li") & surface["surface"].values
             true = true_values(sites, found, "true_tm")[here].mean()
-            errors.append(float(surface["tm_in_surface_alkali_layer"]) - true)
-            pulls.append(errors[-1] / float(surface["tm_in_surface_alkali_layer_std"]))
-    # Errors of the response are common to all tables: their mean is within what is stated of one.
-    assert abs(np.mean(errors)) < np.mean(np.array(errors) / np.array(pulls))
-    # An rms pull of one is known to 18 % of 16 tables: 4 sigma.
-    assert np.sqrt(np.mean(np.square(pulls))) < 1.7
+            error = float(surface["tm_in_surface_alkali_layer"]) - true
+            pulls.append(error / float(surface["tm_in_surface_alkali_layer_std"]))
+    # Errors of the response are common to all tables: in the mean, too, they are as stated of one.
+    assert abs(np.mean(pulls)) < 1
+    # An rms pull of one is known to 25 % of 8 tables: 4 sigma.
+    assert np.sqrt(np.mean(np.square(pulls))) < 2
 
 
 def test_too_little_told_is_said_so() -> None:
