@@ -18,7 +18,9 @@ from echolith.inverse.far_field_positions import correct_positions
 from echolith.inverse.far_field_state import Array, State, Transforms
 from echolith.seeds import stream
 
-MODULUS, LIKELIHOOD = (constraint.value for constraint in Constraint)
+MODULUS, LIKELIHOOD = 1, 2
+POWERS = {Constraint.MODULUS: MODULUS, Constraint.POISSON: LIKELIHOOD}
+"""Of the root of counts over model that a wave is multiplied by."""
 PROBE_EVERY = 4
 """Positions of rPIE; small scans of four frames still update it once an iteration."""
 
@@ -95,7 +97,7 @@ def rpie(state: State, options: FarFieldSolver) -> Iterator[float]:
         for number, index in enumerate(order):
             top, left = visits.illuminate(int(index))
             leave(visits.probe, state.transmission, top, left, visits.work.wave)
-            deviance += visits.expose(int(index), options.constraint.value)
+            deviance += visits.expose(int(index), POWERS[options.constraint])
             place = (state.transmission, top, left)
             relax(visits.work.wave, visits.probe, *place, settings, change)
             if moves and number % PROBE_EVERY == 0:

@@ -19,12 +19,12 @@ class Engine(Enum):
 
 
 class Constraint(Enum):
-    """How rPIE brings exit waves towards counts; the value is the power of their root ratio."""
+    """How rPIE brings exit waves towards their counts."""
 
-    MODULUS = 1
+    MODULUS = "modulus"
     """To the root of the counts. Quiet, but the mean root of few counts is below that of their
     mean, so weak signals are lost."""
-    POISSON = 2
+    POISSON = "poisson"
     """By the gradient of the Poisson likelihood: right on average at any count."""
 
 

@@ -12,7 +12,7 @@ SOFT = 0.75
 """Share of the cut-off frequency up to which everything passes."""
 
 
-def low_pass(frequencies: Sequence[Array], half_period: float) -> Array:
+def low_pass(frequencies: Sequence[npt.NDArray[np.floating]], half_period: float) -> Array:
     """Return the share of each frequency that passes, (y, x): 1, then a cosine down to 0.
 
     Parameters

@@ -158,13 +158,13 @@ def spectra(content: "ReportContent") -> "Figure | None":
         left.set(title="Mean spectra", xlabel="energy (eV)", ylabel="optical density")
         left.legend()
         bare(left)
-        inside = np.isfinite(share)
+        known = share.notnull()
         for axes, name, title in (
             (middle, "r_factor", "R factor"),
             (right, "composition_std", "Uncertainty of the fraction"),
         ):
-            image: xr.DataArray = found[name].where(inside)
-            span = (0.0, float(np.nanpercentile(image.values, 98)) if bool(inside.any()) else 1.0)
+            image = found[name].where(known)
+            span = (0.0, float(np.nanpercentile(image.values, 98)) if bool(known.any()) else 1.0)
             draw_image(axes, image, colours="viridis", limits=span, label=title)
             axes.set(title=title, xticks=[], yticks=[])
     return figure

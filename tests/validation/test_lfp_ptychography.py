@@ -26,14 +26,19 @@ SMALL: dict[str, Any] = {
     "slab": None,
     "solver": {
         "half_period": 180.0,
-        "ptychography": {"iterations": 40, "positions_after": None},
+        "ptychography": {
+            "constraint": "poisson",
+            "iterations": 40,
+            "alpha": 1.0,
+            "background": True,
+        },
     },
     "frames": {
         "shape": (7, 7),
         "pixels": 48,
         "step": 350.0,
         "pixel_size": 90.0,
-        "position_error": 0.0,
+        "photons": 4e6,
     },
 }
 
