@@ -113,9 +113,9 @@ def _draw_slice(
     )
     left, _, bottom, _ = grid.extent
     scale_bar(axes, left=left, bottom=bottom, width=grid.width, height=grid.height)
-    at = float(side.density[across].values[places[across]]) / 10
+    at = round(float(side.density[across].values[places[across]]) / 10)
     rows, columns = shares.dims
-    axes.set(title=f"{title}, {across} = {at:.0f} nm".replace("-", "−"), xticks=[], yticks=[])
+    axes.set(title=f"{title}, {across} = {at} nm".replace("-", "−"), xticks=[], yticks=[])
     axes.set(xlabel=f"{columns} →", ylabel=f"← {rows}")
 
 

@@ -100,7 +100,7 @@ def isosurface(
     # A border of nothing closes the surface of what is cut by the field.
     whole = np.pad(density.values.astype(np.float32), 1)
     for step in range(1, min(density.shape)):
-        averaged = ndimage.uniform_filter(whole, step) if step > 1 else whole
+        averaged = ndimage.gaussian_filter(whole, step / 2.5) if step > 1 else whole
         # Thin plates fill only a part of the average.
         height = level if step == 1 else level / 2
         if not averaged.min() < height < averaged.max():

@@ -49,8 +49,7 @@ def report(**changes: Any) -> ReportContent:
 def test_surface_of_a_ball(radius: float, dy: float, most: int) -> None:
     """Marching cubes cut corners off: the volume inside, by Gauss, is that of a ball to 3 %.
 
-    Coarser surfaces pass through where the average of a voxel and its neighbours is low: they lie
-    outside, by a voxel at most.
+    Coarser surfaces lie where a smoothed density is low: outside, by a voxel or so.
     """
     found = isosurface(ball(radius, centre=(0, dy, 0.3)), most=most)
     assert found is not None
@@ -60,12 +59,13 @@ def test_surface_of_a_ball(radius: float, dy: float, most: int) -> None:
     if most == 60_000:
         assert volume == pytest.approx(4 / 3 * np.pi * radius**3, rel=0.03)
         np.testing.assert_allclose(np.cross(b - a, c - a).sum(axis=0), 0, atol=1e-6)  # closed
-    else:
-        assert 4 / 3 * np.pi * radius**3 * 0.9 < volume < 4 / 3 * np.pi * (radius + 1) ** 3
-    centre = np.array([[0, dy, 0.3]])
-    np.testing.assert_allclose(
-        np.linalg.norm(found.corners.mean(axis=1) / 10 - centre, axis=1), radius, atol=1.0
-    )
+    away = np.linalg.norm(found.corners.mean(axis=1) / 10 - [0, dy, 0.3], axis=1)
+    outside = 0.5 if most == 60_000 else 1.5
+    assert radius - 0.7 < away.min() < away.max() < radius + outside
+    # Neither is it moved to one side, as by half a voxel by a filter of even width.
+    area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
+    middle = np.average(found.corners.mean(axis=1) / 10, axis=0, weights=area)
+    np.testing.assert_allclose(middle, [0, dy, 0.3], atol=0.4)
 
 
 def test_colour_comes_from_inside() -> None:
