@@ -56,9 +56,10 @@ def test_maps_come_back_with_their_noise(sample: tuple[Any, ...]) -> None:
     contrast = float(truth["optical_density"].std())
     assert scores["optical_density_rms"].value < 0.2 * contrast
     assert scores["phase_rms"].value < 0.2 * float(truth["phase"].std())
-    # Noise is measured by two scans; edges of plates, cut off, add what noise does not.
+    # Noise is measured by two scans; background taken for object is the same in both, and in so
+    # small a scan of many photons no smaller than noise: error bars are right to a factor of two.
     for name, found in pixel_residuals(estimate, truth).items():
-        assert calibration(found.error, found.std)["coverage68"] > 0.5, name
+        assert 0.25 < calibration(found.error, found.std)["pull_variance"] < 4, name
     assert float(scores["background_error"].value) < 0.1 * 0.05
     assert 80 < float(estimate["half_period"][0]) < 250
     assert float(estimate["deviance"].max()) < 1.5
