@@ -7,8 +7,15 @@ import pytest
 
 import echolith as el
 from echolith.errors import BadInputError
+from echolith.validation.bounds import cramer_rao
 
-SMALL = {"plates": 3, "pixels": 48, "tilts": {"angles": tuple(range(-80, 78, 2))}, "incident": 4000}
+SMALL = {
+    "plates": 3,
+    "pixels": 48,
+    "tilts": {"angles": tuple(range(-80, 78, 2))},
+    "incident": 4000,
+    "solver": {"draws": 1},
+}
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +54,14 @@ def test_one_energy_is_refused(sample: tuple[Any, ...]) -> None:
         scenario.solver(measurement.isel(energy=[0]))
     with pytest.raises(BadInputError, match="twice"):
         el.scenario("lfp-tomography", energies=(708.2, 708.2))
+
+
+def test_bound_of_the_scenario(sample: tuple[Any, ...]) -> None:
+    """Nothing is stated to be known better than it can be."""
+    scenario, _, _, estimate = sample
+    bound = cramer_rao(scenario, seed=3)
+    assert bound.attrs["undetermined"] == []
+    least = float(bound["state_of_charge"])
+    assert 0 < least < float(estimate["state_of_charge_std"]) < 0.02
+    # The counting floor at 3000 photons, see above, without any smoothing.
+    assert float(bound["composition"]) > 0.02
