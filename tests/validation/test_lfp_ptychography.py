@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import echolith as el
@@ -65,6 +65,7 @@ def test_maps_come_back_with_their_noise(sample: tuple[Any, ...]) -> None:
     assert float(estimate["deviance"].max()) < 1.5
 
 
+@settings(max_examples=15)
 @given(phase=st.floats(-3, 3), plane=st.tuples(st.floats(-0.2, 0.2), st.floats(-0.2, 0.2)))
 def test_scores_do_not_see_what_no_frame_tells(
     sample: tuple[Any, ...], phase: float, plane: tuple[float, float]
