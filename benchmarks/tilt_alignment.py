@@ -21,7 +21,8 @@ from echolith.structures.plate_packing import PackingRegion
 from echolith.validation.tilt_gauge import standard_gauge
 
 SIDES = {"tilt-alignment-64": 64, "tilt-alignment-128": 128}
-QUICK = {"tilt-alignment-32": 32}
+QUICK = {"tilt-alignment-48": 48}
+PLATES = {48: 4, 64: 10, 128: 40}
 PHOTONS = 400
 PIXEL = 67.0
 TARGETS: dict[str, dict[str, Any]] = {
@@ -43,7 +44,7 @@ def measure(*, quick: bool) -> dict[str, Result]:
 def _one(*, side: int, quick: bool) -> Result:
     data, placement = series(side, seed=31)
     # Compiled code is loaded before memory is counted.
-    align_tilts(series(32, seed=1)[0], workers=1)
+    align_tilts(series(48, seed=1)[0], workers=1)
     start = time.process_time()
     found, memory = peak_beyond(partial(align_tilts, data, workers=1))
     ours = time.process_time() - start
@@ -65,11 +66,11 @@ def series(side: int, *, seed: int) -> tuple[xr.Dataset, xr.Dataset]:
     """Return counts of plates displaced by up to 4 pixels, turned and scaled; and the truth."""
     tilts, field = Tilts(voxel_size=PIXEL), 0.75 * side * PIXEL
     ensemble = PlateEnsemble(
-        count=max(2, round(40 * (side / 128) ** 2)),
+        count=PLATES[side],
         region=PackingRegion(height=field, width=field, depth=0.7 * field),
         active_fraction=0.4,
         state_of_charge=0.2,
-        binder=2,
+        binder=0 if side == 48 else 2,
     )
     jitter = TiltJitter(
         shift=4 * PIXEL, rotation=0.3, scale=2e-3, axis_offset=2 * PIXEL, axis_tilt=0.4
