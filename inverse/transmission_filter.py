@@ -25,7 +25,7 @@ def low_pass(frequencies: Sequence[npt.NDArray[np.floating]], half_period: float
     Examples
     --------
     >>> low_pass([np.zeros(1), np.array([0.0, 0.004, 0.005])], 100.0).round(2)
-    array([[1.  , 0.9 , 0.  ]])
+    array([[1. , 0.9, 0. ]])
     """
     along_y, along_x = frequencies
     part = np.hypot(along_y[:, None], along_x) * 2 * half_period
