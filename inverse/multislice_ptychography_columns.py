@@ -139,6 +139,9 @@ def _from_columns(
     name_columns(found, blind["phase"], measurement["haadf"])
     columns = lattice_columns(found, blind["phase"])
     chosen, thickness = options.ptychography, float(blind["specimen_thickness"])
+    if not thickness:
+        # One thin slice holds no known number of atoms; nor does it need a start.
+        return _reconstructed(measurement, options, 0.0, chosen.iterations, None, streaming)
     if not options.thickness_given:
         thickness = refined_thickness(
             measurement,

@@ -109,7 +109,8 @@ def coarse_thickness(
     if best > search.largest:
         raise BadInputError(
             f"the counts are likeliest with a thickness of {best:g} Å or more; expected "
-            f"{search.largest:g} Å at most; raise ThicknessSearch.largest, or give the thickness"
+            f"{search.largest:g} Å at most; raise ThicknessSearch.largest, give the thickness, or "
+            "record a higher dose: few counts tell no thickness"
         )
     near = [tried.get(best + step, np.nan) for step in (-COARSE_STEP, 0, COARSE_STEP)]
     return best + (_vertex(near, COARSE_STEP) if np.isfinite(near).all() else 0.0)
