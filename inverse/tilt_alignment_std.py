@@ -30,9 +30,8 @@ LEAST_LEFT = 0.02
 """Share of the information below which the rest is noise of the probing."""
 
 
-UNMODELLED = 2.0
-"""What the axis tilt is uncertain by in units of what follows from noise and pixel size; measured on
-five specimens of 10 to 40 plates."""
+UNMODELLED = float(np.deg2rad(0.05))
+"""What voxels do to the axis tilt, rad; measured on six specimens of 10 to 40 plates."""
 
 
 class MotionStd(NamedTuple):
@@ -97,7 +96,7 @@ def with_systematic(std: MotionStd, smooth: Floats, energies: int) -> MotionStd:
     return MotionStd(
         images=np.sqrt(std.images**2 + functions * own**2),
         offset=float(np.hypot(std.offset, smooth[0] / np.sqrt(energies))),
-        tilt=UNMODELLED * float(np.hypot(std.tilt, smooth[2] / np.sqrt(energies))),
+        tilt=float(np.linalg.norm([std.tilt, smooth[2] / np.sqrt(energies), UNMODELLED])),
     )
 
 
