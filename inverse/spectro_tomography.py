@@ -20,6 +20,8 @@ from echolith.inverse.transmission_map import TransmissionMap, recover_transmiss
 DENSITIES = ("optical_density", "optical_density_std")
 RIM = 2
 """Pixels along the border of a view, whose median is taken as empty: the incident photons."""
+UNSEEN = 10.0
+"""Times the worst noise of a view: what a pixel is given that no frame saw."""
 
 
 class SpectroTomographySolver(Settings):
@@ -100,7 +102,8 @@ def projections_from_frames(
     -------
     xarray.Dataset
         ``optical_density`` with its ``_std`` over (energy, tilt, y, x). The median of the border of
-        a view is taken as empty. Its phase is left out.
+        a view is taken as empty, and the scatter about it as the noise: frames tell their waves
+        worse than counting photons would. The phase is left out.
 
     Raises
     ------
@@ -124,21 +127,26 @@ def projections_from_frames(
 
 
 def _emptied(view: xr.Dataset) -> xr.Dataset:
-    """Subtract the median of the border; what no frame saw is empty and knows nothing."""
-    density = view["optical_density"].values
+    """Subtract the median of the border, and make the noise what it is there.
+
+    What no frame saw is empty and knows nothing.
+    """
+    density, std = view["optical_density"].values, view["optical_density_std"].values
     border = np.ones(density.shape[1:], dtype=bool)
     border[RIM:-RIM, RIM:-RIM] = False
-    level = np.nanmedian(density[:, border], axis=1)
-    if not np.isfinite(level).all():
-        raise BadInputError("no photon fell on the border of the field; take a smaller field")
     known = np.isfinite(density)
-    std = view["optical_density_std"].values
+    if not known[:, border].any(axis=1).all():
+        raise BadInputError("no photon fell on the border of the field; take a smaller field")
+    level = np.nanmedian(density[:, border], axis=1)[:, None, None]
+    away = np.abs(density - level) / std
+    # The median of |x| of a normal distribution is 0.6745 standard deviations.
+    gain = np.maximum(np.nanmedian(away[:, border], axis=1)[:, None, None] / 0.6745, 1.0)
     worst = np.where(known, std, 0).max(axis=(1, 2), keepdims=True)
     return view.assign(
-        optical_density=view["optical_density"].copy(
-            data=np.where(known, density - level[:, None, None], 0.0)
+        optical_density=view["optical_density"].copy(data=np.where(known, density - level, 0.0)),
+        optical_density_std=view["optical_density_std"].copy(
+            data=gain * np.where(known, std, UNSEEN * worst)
         ),
-        optical_density_std=view["optical_density_std"].copy(data=np.where(known, std, 10 * worst)),
     )
 
 

@@ -180,6 +180,10 @@ def tiles(content: "ReportContent") -> Rows:
         if name.startswith("found_") and s["value"] is not None
     }
     if found:
+        particles = found.pop("Particles", None)
+        if particles is not None:
+            shown.append({"value": f"{particles:.0%}", "what": "particles found"})
+    if found:
         value = " · ".join(
             f"{species}\N{NO-BREAK SPACE}{share:.0%}" for species, share in found.items()
         )

@@ -51,6 +51,7 @@ from echolith.validation.tilt_gauge import standard_gauge
 
 SUMMARY = "LiFePO4 plates, the whole chain: ptychography, alignment, volumes, chemistry, particles"
 ALIGNED = {"shift_x": "Å", "shift_y": "Å", "rotation": "°", "scale": "1"}
+NONE = xr.DataArray(0.0)
 AXIS = {"axis_offset": "Å", "axis_tilt": "°"}
 
 
@@ -185,17 +186,27 @@ def lfp_spectro_tomography(settings: LfpSpectroTomographySettings) -> Scenario:
             "What no tilt series tells is taken out of the jitter before it is simulated: a shift "
             "of the whole specimen, a mean rotation (it is the axis tilt) and magnification.",
             "Composition is scored on voxels that lie wholly inside a particle.",
+            "The place of an image from frames holds where ptychography put the object, which is "
+            "free together with the probe: errors of shifts are then not those of the alignment.",
         ),
-        residuals=chain_residuals,
+        residuals=partial(chain_residuals, settings.record),
     )
 
 
-def chain_residuals(estimate: xr.Dataset, truth: xr.Dataset) -> dict[str, Residuals]:
-    """Return errors of voxels, of particles, and of where images lie."""
+def chain_residuals(
+    record: Record, estimate: xr.Dataset, truth: xr.Dataset
+) -> dict[str, Residuals]:
+    """Return errors of voxels, of particles, and of where projections lie.
+
+    Where an image from frames lies is not told by them alone: object and probe may move together.
+    """
     found = composition_residuals(estimate, truth)
     found |= particle_residuals(estimate, truth)
-    names = [name for name in ALIGNED if name in estimate and name in truth]
-    stds = [f"{name}_std" for name in names if f"{name}_std" in estimate]
+    if record is Record.FRAMES:
+        return found
+    # What the alignment was not asked for has no uncertainty.
+    names = [name for name in ALIGNED if float(estimate.get(f"{name}_std", NONE).max()) > 0]
+    stds = [f"{name}_std" for name in names]
     return found | array_residuals(estimate[names + stds], truth[names])
 
 
