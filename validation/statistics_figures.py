@@ -112,7 +112,7 @@ def value_errors(content: "ReportContent") -> "Figure | None":
             own = f" ({unit.name})" if len(names) > 1 and unit.name != "1" else ""
             _titles(axes, kind_name(kind, content) + own, remark)
             # A line of its own, since names can be as wide as the panel.
-            axes.set_title(kind_name(kind, content) + own, pad=15)
+            axes.set_title(kind_name(kind, content) + own, y=1.1)
         common = f" ({names.pop()})" if len(names) == 1 and names != {"1"} else ""
         figure.supylabel(f"estimate - truth{common}", fontsize=9)
     return figure
