@@ -112,12 +112,10 @@ def far_field_mean(transmission: xr.DataArray, *, settings: FarField, seed: int 
     for index, place in enumerate(corner):
         frames[index] = photons * _frame(probe, values, place, settings)
     frames += np.float32(photons) * incoherent_background(settings)
-    return _labelled(frames, recorded, photons, settings)
+    return _labelled(frames, recorded, settings)
 
 
-def _labelled(
-    frames: npt.NDArray[np.float32], recorded: Array, photons: float, settings: FarField
-) -> xr.Dataset:
+def _labelled(frames: npt.NDArray[np.float32], recorded: Array, settings: FarField) -> xr.Dataset:
     """Put the attenuator before the frames and name what inverts them."""
     behind = detector_transmission(settings.attenuator, settings.pixels)
     coords: dict[str, tuple[str | tuple[str, str], npt.NDArray[Any], dict[str, str]]] = {
@@ -127,10 +125,19 @@ def _labelled(
     if settings.attenuator is not None:
         frames *= behind
         coords["detector_transmission"] = (("detector_y", "detector_x"), behind, {"units": "1"})
+    return xr.Dataset(
+        {"counts": (("position", "detector_y", "detector_x"), frames, {"units": "photons"})},
+        coords=coords,
+        attrs=frame_attributes(settings),
+    )
+
+
+def frame_attributes(settings: FarField) -> dict[str, float]:
+    """Return what a solver is told of the frames: photons, pixels, zone plate, detector."""
     attrs = {
         "energy": settings.energy,
         "pixel_size": settings.pixel_size,
-        "photons": photons,
+        "photons": settings.photons * settings.attenuation,
         "outer_zone_width": settings.plate.outer_zone_width,
         "central_stop": settings.plate.central_stop,
         "defocus": settings.plate.defocus,
@@ -139,11 +146,7 @@ def _labelled(
         attrs["readout"] = settings.readout
     if settings.saturation is not None:
         attrs["saturation"] = float(settings.saturation)
-    return xr.Dataset(
-        {"counts": (("position", "detector_y", "detector_x"), frames, {"units": "photons"})},
-        coords=coords,
-        attrs=attrs,
-    )
+    return attrs
 
 
 def incoherent_background(settings: FarField) -> npt.NDArray[np.float32]:

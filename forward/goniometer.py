@@ -28,6 +28,21 @@ Array = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.floating] | npt.NDArray[np.integer]
 
 
+def checked_energy(value: float) -> float:
+    """Return an energy of the beam in eV.
+
+    Raises
+    ------
+    ValueError
+        If it is none of hard X-rays.
+    """
+    if not 1000 <= value <= 200_000:
+        raise ValueError(
+            f"beam_energy = {value:g} eV; expected 1000 to 200000 eV; did you give it in keV?"
+        )
+    return value
+
+
 class Goniometer(Settings):
     """Angles and detector of a diffraction measurement; eta is scanned and not in here."""
 
@@ -46,11 +61,7 @@ class Goniometer(Settings):
     @field_validator("beam_energy")
     @classmethod
     def _plausible(cls, value: float) -> float:
-        if not 1000 <= value <= 200_000:
-            raise ValueError(
-                f"beam_energy = {value:g} eV; expected 1000 to 200000 eV; did you give it in keV?"
-            )
-        return value
+        return checked_energy(value)
 
     @field_validator("phi", "nu", "delta")
     @classmethod
@@ -130,6 +141,29 @@ def bragg_angle(goniometer: Goniometer, spacing: float) -> float:
             f"than {np.pi / goniometer.wavenumber:g} Å"
         )
     return float(np.degrees(np.arcsin(sine)))
+
+
+def voxel_volumes(vectors: Array) -> Array:
+    """Return the volumes in Q of the voxels of a rocking curve, 1/Å³.
+
+    Parameters
+    ----------
+    vectors : array, (eta, rows, columns, 3)
+        As from `scattering_vectors`.
+    """
+    steps = [np.gradient(vectors, axis=axis) for axis in range(3)]
+    return np.asarray(np.abs(np.einsum("...i,...i", steps[0], np.cross(steps[1], steps[2]))))
+
+
+def lean(vectors: Array) -> Array:
+    """Return by how much vectors lean from z towards x and y, (..., 2), degree.
+
+    The angle is atan2(|Q x n|, Q n), n = z, which keeps small ones in single precision.
+    """
+    across = np.hypot(vectors[..., 0], vectors[..., 1])
+    angle = np.degrees(np.arctan2(across, vectors[..., 2]))
+    turn = np.arctan2(vectors[..., 1], vectors[..., 0])
+    return np.stack([angle * np.cos(turn), angle * np.sin(turn)], axis=-1)
 
 
 def _about_y(angle: Array) -> Array:

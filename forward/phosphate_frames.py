@@ -7,7 +7,13 @@ import xarray as xr
 from dask.delayed import delayed
 
 from echolith.errors import BadInputError
-from echolith.forward.far_field import FarField, far_field_mean, scan_positions
+from echolith.forward.far_field import (
+    FarField,
+    far_field_mean,
+    frame_attributes,
+    scan_positions,
+)
+from echolith.forward.far_field_detector import detector_transmission
 from echolith.forward.far_field_views import field_needed, scan_seed
 from echolith.forward.phosphate_exit_wave import exit_waves
 from echolith.forward.phosphate_paths import View
@@ -106,20 +112,13 @@ def tilt_series_frames(
     for axis, name in enumerate(("position_y", "position_x")):
         places = recorded[..., axis].swapaxes(0, 1)
         counts[name] = (FRAME_DIMS[:4], places, {"units": "Å"})
-    return counts.set_coords(["position_y", "position_x"]).assign_attrs(_described(frames))
-
-
-def _described(frames: FarField) -> dict[str, float]:
-    """Return what `far_field_mean` says of any wave; an empty specimen is enough to ask it."""
-    half = int(np.ceil(field_needed(frames) * frames.oversampling / frames.pixel_size)) + 1
-    fine = frames.pixel_size / frames.oversampling
-    one = frames.model_copy(update={"shape": (1, 1)})
-    axis = (np.arange(2 * half) - half + 0.5) * fine
-    empty = xr.DataArray(
-        np.ones((2 * half, 2 * half), dtype=complex), dims=("y", "x"), coords={"y": axis, "x": axis}
-    )
-    said = far_field_mean(empty, settings=one).attrs
-    return {name: value for name, value in said.items() if name != "energy"}
+    if frames.attenuator is not None:
+        behind = detector_transmission(frames.attenuator, frames.pixels)
+        counts["detector_transmission"] = (FRAME_DIMS[4:], behind, {"units": "1"})
+        counts = counts.set_coords("detector_transmission")
+    # The energy is a coordinate here.
+    told = {name: value for name, value in frame_attributes(frames).items() if name != "energy"}
+    return counts.set_coords(["position_y", "position_x"]).assign_attrs(told)
 
 
 def _tilt_frames(

@@ -12,11 +12,17 @@ import numpy.typing as npt
 import xarray as xr
 from dask.delayed import delayed
 from numba import njit
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import Settings
-from echolith.forward.goniometer import Goniometer, bragg_angle, scattering_vectors
+from echolith.forward.goniometer import (
+    Goniometer,
+    bragg_angle,
+    checked_energy,
+    scattering_vectors,
+    voxel_volumes,
+)
 from echolith.seeds import stream
 from echolith.structures.strained_crystals import StrainedMap
 from echolith.units import Angstrom, Degree, Electronvolt
@@ -52,6 +58,11 @@ class RockingCurve(Settings):
     """Pixels of the detector that count nothing; known."""
     hot: Annotated[int, Field(ge=0)] = 0
     """Pixels that count 20 photons in every frame; not known."""
+
+    @field_validator("beam_energy")
+    @classmethod
+    def _plausible(cls, value: float) -> float:
+        return checked_energy(value)
 
     @property
     def etas_from_bragg(self) -> Array:
@@ -142,12 +153,6 @@ def peak_vectors(spacing: Array, tilt: Array) -> Array:
     along = np.sinc(lean / np.pi)[..., None] * tilt  # sin(lean) times the direction
     normal = np.concatenate([along, np.cos(lean)[..., None]], axis=-1)
     return np.asarray(2 * np.pi / spacing[..., None] * normal)
-
-
-def voxel_volumes(vectors: Array) -> Array:
-    """Return the volume in Q of every voxel, (eta, rows, columns), 1/Å³."""
-    steps = [np.gradient(vectors, axis=axis) for axis in range(3)]
-    return np.asarray(np.abs(np.einsum("...i,...i", steps[0], np.cross(steps[1], steps[2]))))
 
 
 def scan_places(specimen: StrainedMap, settings: RockingCurve) -> Array:

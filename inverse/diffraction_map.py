@@ -1,5 +1,6 @@
 """Maps of strain, lattice spacing, tilt and peak widths from rocking curves of a raster."""
 
+import warnings
 from typing import Annotated
 
 import numpy as np
@@ -7,13 +8,15 @@ import numpy.typing as npt
 import xarray as xr
 from pydantic import Field
 
-from echolith.errors import BadInputError
+from echolith.errors import BadInputError, BadInputWarning
 from echolith.forward.acquisition import Settings
-from echolith.forward.goniometer import Goniometer, scattering_vectors
+from echolith.forward.goniometer import Goniometer, lean, scattering_vectors, voxel_volumes
 from echolith.inverse.diffraction_peaks import PeakFit, Peaks, fit_peaks
 from echolith.units import Angstrom
 
 Array = npt.NDArray[np.float64]
+COARSE = 2.0
+"""Standard deviations of a peak that a step of eta may be wide."""
 DIMS = ("scan_y", "scan_x", "eta", "detector_y", "detector_x")
 HOT = 12.0
 """Times the median of its neighbours from which a pixel is hot, on average over all frames."""
@@ -65,8 +68,7 @@ def recover_map(measurement: xr.Dataset, *, options: DiffractionMap | None = Non
     eta = measurement["eta"].values.astype(float)
     rows, columns = np.meshgrid(*(np.arange(n) for n in counts.shape[3:]), indexing="ij")
     vectors = scattering_vectors(goniometer, eta=eta, rows=rows, columns=columns)
-    steps = [np.gradient(vectors, axis=axis) for axis in range(3)]
-    volumes = np.abs(np.einsum("...i,...i", steps[0], np.cross(steps[1], steps[2])))
+    volumes = voxel_volumes(vectors)
     usable, hot = _usable(measurement, counts)
     monitor = (
         measurement["monitor"].values if "monitor" in measurement.coords else np.ones(len(eta))
@@ -81,8 +83,28 @@ def recover_map(measurement: xr.Dataset, *, options: DiffractionMap | None = Non
         options=options.peaks,
     )
     maps = _maps(found, counts.shape[:2], options)
+    _warn_of_steps(maps, eta)
     maps = maps.assign(hot=((), hot, {"units": "1"})).assign(_mean_strain(maps))
     return maps.assign_coords({name: measurement[name] for name in DIMS[:2]})
+
+
+def _warn_of_steps(maps: xr.Dataset, eta: Array) -> None:
+    """Say what it costs when the steps of eta are wider than the peak."""
+    known = np.isfinite(maps["spacing"].values)
+    if not known.any():
+        return
+    length = 2 * np.pi / float(maps["spacing"].values[known].mean())
+    step = float(np.radians(np.diff(eta).max())) * length
+    width = float(np.median(maps["width_x"].values[known]))
+    if step > COARSE * width:
+        warnings.warn(
+            f"steps of eta are {np.degrees(step / length):.3g}°, the peak's standard deviation "
+            f"is {np.degrees(width / length):.3g}°; expected steps below {COARSE:g} of them: the "
+            f"tilt along the beam is only known to {np.degrees(step / length) / 12**0.5:.2g}°, "
+            "whatever its uncertainty says; take finer steps",
+            BadInputWarning,
+            stacklevel=3,
+        )
 
 
 def _mean_strain(maps: xr.Dataset) -> dict[str, xr.DataArray]:
@@ -174,20 +196,19 @@ def _maps(found: Peaks, shape: tuple[int, ...], options: DiffractionMap) -> xr.D
     spacing = 2 * np.pi / length
     reference = options.reference or (float(np.median(spacing[known])) if known.any() else np.nan)
     along = np.sqrt(np.einsum("ni,nij,nj->n", direction, found.covariance, direction))
-    lean = np.arctan2(np.hypot(found.centre[:, 0], found.centre[:, 1]), found.centre[:, 2])
-    azimuth = np.arctan2(found.centre[:, 1], found.centre[:, 0])
+    tilt = lean(found.centre)
     across = np.sqrt(np.stack([found.covariance[:, k, k] for k in (0, 1)])) / length
     values = {
         "spacing": (spacing, "Å"),
         "spacing_std": (along / length * spacing, "Å"),
         "strain": (spacing / reference - 1, "1"),
         "strain_std": (along / length * spacing / reference, "1"),
-        "tilt_x": (np.degrees(lean * np.cos(azimuth)), "°"),
+        "tilt_x": (tilt[:, 0], "°"),
         "tilt_x_std": (np.degrees(across[0]), "°"),
-        "tilt_y": (np.degrees(lean * np.sin(azimuth)), "°"),
+        "tilt_y": (tilt[:, 1], "°"),
         "tilt_y_std": (np.degrees(across[1]), "°"),
-        "tilt": (np.degrees(lean), "°"),
-        "azimuth": (np.degrees(azimuth), "°"),
+        "tilt": (np.hypot(*tilt.T), "°"),
+        "azimuth": (np.degrees(np.arctan2(tilt[:, 1], tilt[:, 0])), "°"),
         "width_x": (found.width[:, 0], "1/Å"),
         "width_y": (found.width[:, 1], "1/Å"),
         "width_z": (found.width[:, 2], "1/Å"),

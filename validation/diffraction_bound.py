@@ -4,14 +4,13 @@ import numpy as np
 import numpy.typing as npt
 
 from echolith.errors import BadInputError
-from echolith.forward.goniometer import scattering_vectors
+from echolith.forward.goniometer import scattering_vectors, voxel_volumes
 from echolith.forward.noise import PoissonCounting
 from echolith.forward.rocking_curve import (
     RockingCurve,
     goniometer_of,
     peak_vectors,
     scan_places,
-    voxel_volumes,
 )
 from echolith.structures.strained_crystals import StrainedMap
 from echolith.validation.information import Information

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import echolith as el
-from echolith.errors import BadInputError
+from echolith.errors import BadInputError, BadInputWarning
 from echolith.forward.rocking_curve import peak_vectors
 from echolith.inverse.diffraction_map import DiffractionMap, recover_map
 from echolith.structures.strained_crystals import (
@@ -104,7 +104,17 @@ def test_frames_of_a_known_drift_are_moved_whole() -> None:
         assert moved[name].value < 0.75 * before[name].value, name
 
 
+def test_steps_wider_than_the_peak_are_told() -> None:
+    coarse = {"scan": (8, 8), "etas": 7, "eta_step": 0.4}
+    scenario = el.scenario("nmc622-sxdm", curve=coarse, domains=1)
+    sample = scenario.simulate(seed=1)
+    with pytest.warns(BadInputWarning, match="finer steps"):
+        scenario.solver(sample.measurement)
+
+
 def test_what_is_no_map_is_refused() -> None:
+    with pytest.raises(BadInputError, match="keV"):
+        el.scenario("nmc622-sxdm", curve={"beam_energy": 9})
     _, sample = simulated()
     good = sample.measurement
     wrong: dict[str, xr.Dataset] = {

@@ -14,6 +14,7 @@ import xarray as xr
 from pydantic import Field, model_validator
 
 from echolith.forward.acquisition import Settings
+from echolith.forward.detector_noise import DetectorNoise
 from echolith.forward.far_field import FarField
 from echolith.forward.noise import PoissonCounting
 from echolith.forward.optical_density import projected_counts
@@ -163,7 +164,9 @@ def lfp_spectro_tomography(settings: LfpSpectroTomographySettings) -> Scenario:
         build=partial(_build, settings),
         truth=partial(_truth, settings),
         forward=partial(_forward, settings),
-        noise=PoissonCounting(),
+        noise=PoissonCounting()
+        if settings.record is Record.PROJECTIONS
+        else DetectorNoise(readout=settings.frames.readout, saturation=settings.frames.saturation),
         solver=spectro_tomography(
             response=phosphate_response(settings.energies, edge=settings.edge),
             field=field,

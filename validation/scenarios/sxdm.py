@@ -14,6 +14,7 @@ import xarray as xr
 from pydantic import Field
 
 from echolith.forward.acquisition import Settings
+from echolith.forward.goniometer import lean
 from echolith.forward.noise import PoissonCounting
 from echolith.forward.rocking_curve import (
     RockingCurve,
@@ -171,12 +172,11 @@ def map_truth(specimen: StrainedMap, *, curve: RockingCurve) -> xr.Dataset:
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = (shares[..., None] * vectors).sum(axis=2) / shares.sum(axis=2)[..., None]
     length = np.linalg.norm(mean, axis=-1)
-    lean = np.degrees(np.arctan2(np.hypot(mean[..., 0], mean[..., 1]), mean[..., 2]))
-    turn = np.arctan2(mean[..., 1], mean[..., 0])
+    tilt = lean(mean)
     values = {
         "strain": 2 * np.pi / length / specimen.reference - 1,
-        "tilt_x": lean * np.cos(turn),
-        "tilt_y": lean * np.sin(turn),
+        "tilt_x": tilt[..., 0],
+        "tilt_y": tilt[..., 1],
     }
     truth = xr.Dataset(
         {
