@@ -37,6 +37,8 @@ SAMPLING_ERROR = 8e-5
 PRECISION = 1e-5
 """Single precision through some tens of slices."""
 MANGANESE = 25
+CUT_OFF = 0.5
+"""See `haadf_error`."""
 STRONGEST = 0.6
 """See `edge_error`."""
 STRONG_THICKNESS = 20.0
@@ -113,7 +115,10 @@ def haadf_error(plan: Plan, atoms: "Atoms") -> float:
     sampling holds to the outer angle: what is scattered beyond the antialias aperture cannot come
     back. An upper estimate for the same specimens as that of `sampling_error`: 0.09 at r = 1.01,
     0.013 at 1.15, 0.01 beyond for the oxide, four times as much and more for gold, 0.0013 for
-    lithium. To it comes ``0.6 sqrt(f)`` where the specimen does not repeat in the box (see
+    lithium. Where the sampling does not hold the sum of outer angle and semiangle, scattering from
+    one rim of the probe's cone to the ring's far side is cut off whatever the element: the last
+    factor is then 0.5 at least (0.0096 was seen for a layer of lithium, 0.0091 for oxygen). To it
+    comes ``0.6 sqrt(f)`` where the specimen does not repeat in the box (see
     `edge_error`).
 
     Parameters
@@ -124,8 +129,11 @@ def haadf_error(plan: Plan, atoms: "Atoms") -> float:
     haadf, lam = plan.acquisition.haadf, plan.acquisition.beam.wavelength
     if haadf is None:
         return 0.0
-    excess = UNATTENUATED * lam / plan.sampling * 1e3 / haadf.outer - 1
-    lost = (0.12 * np.exp(-12 * excess) + 0.025) * (heaviest(atoms) / MANGANESE) ** 1.3
+    held = UNATTENUATED * lam / plan.sampling * 1e3
+    strength = (heaviest(atoms) / MANGANESE) ** 1.3
+    if held < haadf.outer + plan.acquisition.beam.semiangle:
+        strength = max(strength, CUT_OFF)
+    lost = (0.12 * np.exp(-12 * (held / haadf.outer - 1)) + 0.025) * strength
     tails = 0.0 if _repeats_in_box(plan, atoms) else 0.6 * np.sqrt(_outside(plan, atoms))
     return float(lost + tails)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from ase import Atoms
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.special import jv
 
@@ -71,6 +71,8 @@ def probes(**changes: object) -> StemAcquisition:
     sampling=st.floats(0.06, 0.1),
     energy=st.sampled_from([80e3, 200e3, 300e3]),
 )
+@example(symbol="Li", layers=1, sampling=0.0996, energy=300e3)
+@example(symbol="O", layers=2, sampling=0.0996, energy=300e3)
 def test_of_the_sampling(symbol: str, layers: int, sampling: float, energy: float) -> None:
     atoms = crystal(side=3.6)[[0, 2, 4]]
     atoms.symbols[:] = symbol
