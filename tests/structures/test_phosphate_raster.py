@@ -142,7 +142,9 @@ def test_voxels_hold_what_points_in_them_say_also_where_plates_overlap(
     # Where two plates meet a voxel may be full and yet of both.
     assert (volume.particle.values[picked][here] == owner).mean() > 0.97
     away = np.abs(volume.composition.values[picked] - specimen.composition(points))[here]
-    assert np.median(away) < 0.01
+    # A logistic front of 60 Å curves by 4.3e-4 per Å² at most, so that the mean over a voxel of
+    # 45 Å is up to 0.036 from its middle; fronts fill half of a plate at most.
+    assert np.median(away) < 0.02
 
 
 @given(specimen=phosphate_specimens(most=3))

@@ -142,7 +142,7 @@ def lfp_ptychography(settings: LfpPtychographySettings) -> Scenario:
             NamedMetric(name="background_error", unit="1", function=_background_error),
             NamedMetric(name="half_period", unit="Å", function=_half_period),
         ),
-        quantities=(),
+        quantities=("background_share",),
         notes=(
             "The solver's model differs from the generating one: frames come from waves on pixels "
             f"{frames.oversampling} times finer, "
@@ -303,6 +303,7 @@ def _truth(settings: LfpPtychographySettings, specimen: ScannedPlates) -> xr.Dat
     truth["phase"] = (maps, np.angle(waves), {"units": "rad"})
     share = np.full(shape, settings.frames.background)
     truth["background"] = (("energy", "scan"), share, {"units": "1"})
+    truth["background_share"] = ((), settings.frames.background, {"units": "1"})
     axes = {
         dim: (dim, size * (np.arange(n) - n // 2), {"units": "Å"})
         for dim, n in zip(("y", "x"), settings.field, strict=True)
