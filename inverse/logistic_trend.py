@@ -58,21 +58,33 @@ def _penalised(design: Floats, active: npt.NDArray[np.bool_], parameters: Floats
 def _fitted(design: Floats, active: npt.NDArray[np.bool_], *, free: int) -> Floats:
     """Return the parameters, the first ``free`` of them fitted and the others 0."""
     parameters = np.zeros(design.shape[1])
+    reached = _penalised(design, active, parameters)
     for _ in range(ITERATIONS):
-        step = np.linalg.solve(
-            _information(design, parameters)[:free, :free],
-            _score(design, active, parameters)[:free],
-        )
+        score, curvature = _score(design, active, parameters)
+        step = np.zeros_like(parameters)
+        step[:free] = np.linalg.solve(curvature[:free, :free], score[:free])
         step *= min(1.0, LARGEST_STEP / max(float(np.abs(step).max()), 1e-12))
-        parameters[:free] += step
+        level = _penalised(design, active, parameters + step)
+        while level < reached and np.abs(step).max() >= TOLERANCE:
+            step /= 2
+            level = _penalised(design, active, parameters + step)
+        parameters, reached = parameters + step, level
         if np.abs(step).max() < TOLERANCE:
             break
     return parameters
 
 
-def _score(design: Floats, active: npt.NDArray[np.bool_], parameters: Floats) -> Floats:
-    """Return the slope of the penalised likelihood."""
+def _score(
+    design: Floats, active: npt.NDArray[np.bool_], parameters: Floats
+) -> tuple[Floats, Floats]:
+    """Return the slope of the penalised likelihood, and its curvature at a fixed leverage.
+
+    The prior acts as ``leverage`` more particles, half of them active; without their curvature
+    the step of a particle alone in its group is twice too long and never settles.
+    """
     chance = _chance(design, parameters)
+    weight = chance * (1 - chance)
     spread = np.linalg.inv(_information(design, parameters))
-    leverage = chance * (1 - chance) * np.einsum("ij,jk,ik->i", design, spread, design)
-    return np.asarray(design.T @ (active - chance + leverage * (0.5 - chance)))
+    leverage = weight * np.einsum("ij,jk,ik->i", design, spread, design)
+    slope = design.T @ (active - chance + leverage * (0.5 - chance))
+    return np.asarray(slope), design.T @ (design * (weight * (1 + leverage))[:, None])

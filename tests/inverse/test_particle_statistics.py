@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -74,6 +74,8 @@ def test_none_or_all_active_is_not_certain(count: int) -> None:
     assert 0.03 < float(found.active_fraction_std) < 0.1
 
 
+@example(table=[0, 1, 1, 0])
+@example(table=[30, 30, 0, 1])
 @given(table=st.lists(st.integers(0, 30), min_size=4, max_size=4).filter(lambda t: sum(t) > 0))
 def test_slope_between_two_groups_is_their_log_odds_ratio(table: list[int]) -> None:
     """Jeffreys' prior of two groups adds half a particle to each cell (Firth 1993)."""
