@@ -80,6 +80,8 @@ class PowderAcquisition(Settings):
     capillary."""
     displacement_along: Annotated[float, Field(ge=-0.02, le=0.02)] = 0.0
     """The same along the beam; for a capillary only."""
+    dispersive: bool = True
+    """f' and f'' are counted; False only to show what leaving them out does."""
     polarization: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share polarised in the scattering plane: 0.5 for a tube, near 0 for a synchrotron's vertical
     plane, cos² / (1 + cos²) of 2 theta of a monochromator behind a tube."""
@@ -185,7 +187,12 @@ def phase_pattern(part: PowderPhase, acquisition: PowderAcquisition) -> Array:
         sine = wavelength / (2 * spacings)
         seen = sine < beyond
         two_theta = np.degrees(2 * np.arcsin(sine[seen]))
-        factors = structure_factors(phase, reflections.hkl[seen], wavelength=wavelength)
+        factors = structure_factors(
+            phase,
+            reflections.hkl[seen],
+            wavelength=wavelength,
+            dispersive=acquisition.dispersive,
+        )
         strength = share * reflections.multiplicity[seen] * np.abs(factors) ** 2 * oriented[seen]
         strength *= angle_factor(two_theta, acquisition) / phase.volume**2
         centres = two_theta + angle_shift(two_theta, acquisition)

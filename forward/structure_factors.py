@@ -100,7 +100,9 @@ def spacing(cell: tuple[float, ...] | Array, hkl: npt.NDArray[np.integer]) -> Ar
     return np.asarray(np.einsum("hi,ij,hj->h", indices, metric, indices) ** -0.5)
 
 
-def structure_factors(phase: CrystalPhase, hkl: Integers, *, wavelength: Angstrom) -> Complex:
+def structure_factors(
+    phase: CrystalPhase, hkl: Integers, *, wavelength: Angstrom, dispersive: bool = True
+) -> Complex:
     """Return the structure factor of each reflection, in electrons per conventional cell.
 
     Parameters
@@ -109,6 +111,8 @@ def structure_factors(phase: CrystalPhase, hkl: Integers, *, wavelength: Angstro
     hkl : array, (reflections, 3)
     wavelength : float
         Å; it decides f' and f''.
+    dispersive : bool
+        Whether f' and f'' are counted; without them exchange of lithium and nickel comes out wrong.
 
     Returns
     -------
@@ -120,17 +124,22 @@ def structure_factors(phase: CrystalPhase, hkl: Integers, *, wavelength: Angstro
     International Tables for Crystallography C (2004), tables 6.1.1.4 (f0); Cromer and Liberman,
     J. Chem. Phys. 53 (1970) 1891 (f', f''), both as gemmi has them.
     """
-    return np.asarray(site_factors(phase, hkl, wavelength=wavelength).sum(axis=0))
+    factors = site_factors(phase, hkl, wavelength=wavelength, dispersive=dispersive)
+    return np.asarray(factors.sum(axis=0))
 
 
-def site_factors(phase: CrystalPhase, hkl: Integers, *, wavelength: Angstrom) -> Complex:
+def site_factors(
+    phase: CrystalPhase, hkl: Integers, *, wavelength: Angstrom, dispersive: bool = True
+) -> Complex:
     """Return what each site adds to the structure factors, (sites, reflections)."""
     s_squared = 0.25 / spacing(phase.cell, hkl) ** 2
     found = np.empty((len(phase.sites), len(hkl)), dtype=np.complex128)
     for index, site in enumerate(phase.sites):
         images = orbit(phase.spacegroup, site.position)
         geometry = np.exp(2j * np.pi * (np.asarray(hkl, dtype=float) @ images.T)).sum(axis=1)
-        strength = form_factor(site.element, s_squared) + dispersion(site.element, wavelength)
+        strength = form_factor(site.element, s_squared).astype(complex)
+        if dispersive:
+            strength += dispersion(site.element, wavelength)
         found[index] = site.occupancy * strength * np.exp(-site.b_iso * s_squared) * geometry
     return found
 

@@ -1,13 +1,14 @@
 """Poisson maximum likelihood of a powder pattern by damped Fisher scoring."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from echolith.inverse.powder_model import PatternModel
-
 Array = npt.NDArray[np.float64]
+Model = Callable[..., tuple[Array, Array]]
+"""Mean and Jacobian of a vector: ``model(vector, free=free)``, as `PatternModel`."""
 
 LEAST_MEAN = 0.1
 """Counts; a background that a step takes below it is taken as this."""
@@ -47,7 +48,7 @@ def deviance(counts: Array, mean: Array) -> float:
 
 
 def fit(
-    model: PatternModel,
+    model: Model,
     counts: Array,
     vector: Array,
     *,
@@ -60,7 +61,8 @@ def fit(
 
     Parameters
     ----------
-    model : PatternModel
+    model : callable
+        E.g. `echolith.inverse.powder_model.PatternModel`.
     counts : array, (points,)
     vector : array, (parameters,)
         Where to start.

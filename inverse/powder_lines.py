@@ -43,12 +43,15 @@ class PhaseLines:
     part : PowderPhase
     instrument : PowderAcquisition
     refined : Refined
+    intensities : array, (families,), optional
+        |F|² / V² of each where they are free: the atoms of the phase do not count then.
     reflections : Reflections
     """
 
     part: PowderPhase
     instrument: PowderAcquisition
     refined: Refined
+    intensities: Array | None = None
     reflections: Reflections = field(init=False)
 
     def __post_init__(self) -> None:
@@ -78,6 +81,8 @@ class PhaseLines:
 
     def squares(self, values: Values) -> Array:
         """Return |F|² / V² with preferred orientation, (lines of the source, reflections)."""
+        if self.intensities is not None:
+            return np.tile(self.intensities, (len(self.instrument.lines), 1))
         phase, name = self.part.phase, self.part.phase.name
         changed = phase.model_copy(
             update={
@@ -91,7 +96,15 @@ class PhaseLines:
         return (
             np.stack(
                 [
-                    np.abs(structure_factors(changed, self.reflections.hkl, wavelength=w)) ** 2
+                    np.abs(
+                        structure_factors(
+                            changed,
+                            self.reflections.hkl,
+                            wavelength=w,
+                            dispersive=self.instrument.dispersive,
+                        )
+                    )
+                    ** 2
                     for w, _ in self.instrument.lines
                 ]
             )
