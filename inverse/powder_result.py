@@ -20,12 +20,8 @@ def refinement_result(
 ) -> xr.Dataset:
     """Return the estimate of `echolith.inverse.rietveld.refine`."""
     names, vector = list(model.all_names), found.vector
-    weights = 1 / np.maximum(counts, 1.0)
-    residual = counts - found.mean
-    points = len(counts) - int(free.sum())
-    chi_squared = float((residual**2 / np.maximum(found.mean, LEAST_MEAN)).sum() / points)
-    observed = float(weights @ counts**2)
-    covariance = _covariance(found.information, free) * max(chi_squared, 1.0)
+    agreement = agreement_factors(counts, found.mean, parameters=int(free.sum()))
+    covariance = covariance_of(found.information, free) * max(agreement["chi_squared"], 1.0)
     std = np.sqrt(np.diag(covariance))
     unknown = [name for name, known in zip(names, free, strict=True) if not known]
     std[~free] = np.inf
@@ -36,9 +32,7 @@ def refinement_result(
             "correlation": (("parameter", "other"), _correlation(covariance)),
             "calculated": ("two_theta", found.mean, {"units": "photons"}),
             "background": ("two_theta", _background(model, vector), {"units": "photons"}),
-            "r_weighted": ((), float(np.sqrt(weights @ residual**2 / observed)), {"units": "1"}),
-            "r_expected": ((), float(np.sqrt(points / observed)), {"units": "1"}),
-            "chi_squared": ((), chi_squared, {"units": "1"}),
+            **{name: ((), value, {"units": "1"}) for name, value in agreement.items()},
         },
         coords={
             "parameter": names,
@@ -68,7 +62,20 @@ def refinement_result(
     return result
 
 
-def _covariance(information: Array, free: Mask) -> Array:
+def agreement_factors(counts: Array, mean: Array, *, parameters: int) -> dict[str, float]:
+    """Return ``r_weighted``, ``r_expected`` and ``chi_squared`` of a mean with fitted parameters."""
+    weights = 1 / np.maximum(counts, 1.0)
+    residual = counts - mean
+    points = len(counts) - parameters
+    observed = float(weights @ counts**2)
+    return {
+        "r_weighted": float(np.sqrt(weights @ residual**2 / observed)),
+        "r_expected": float(np.sqrt(points / observed)),
+        "chi_squared": float((residual**2 / np.maximum(mean, LEAST_MEAN)).sum() / points),
+    }
+
+
+def covariance_of(information: Array, free: Mask) -> Array:
     """Invert the information of the free parameters, in units of their own."""
     usable = free & (np.diag(information) > 0)
     found = np.zeros_like(information)

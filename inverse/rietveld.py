@@ -95,8 +95,8 @@ def refine(
     vector = np.zeros(len(model.all_names))
     vector[: len(first.names)] = [first.values[name] for name in first.names]
     if options.search:
-        vector = _found_cells(model, counts, vector)
-    vector = _first_scales(model, counts, vector)
+        vector = found_cells(model, counts, vector)
+    vector = first_scales(model, counts, vector)
     seen = _seen(model, vector, _linear_information(model, vector))
     final = _staged(model, counts, vector, seen)
     fitted, seen = seen, _seen(model, final.vector, final.information)
@@ -114,7 +114,7 @@ def _all(_name: str) -> bool:
     return True
 
 
-def _found_cells(model: PatternModel, counts: Array, vector: Array) -> Array:
+def found_cells(model: PatternModel, counts: Array, vector: Array) -> Array:
     """Put the best cell of every phase into the vector, the phase that explains most first."""
     left = counts.astype(float)
     waiting = list(range(len(model.phases)))
@@ -145,7 +145,7 @@ def _with(model: PatternModel, vector: Array, values: Mapping[str, float]) -> Ar
 
 def _alone(model: PatternModel, counts: Array, vector: Array, index: int) -> tuple[Array, float]:
     """Return the vector with one phase's best scale and background, and its deviance."""
-    vector = _first_scales(model, counts, vector, only=index)
+    vector = first_scales(model, counts, vector, only=index)
     return vector, deviance(counts, model.linear(vector) @ vector[len(model.names) :])
 
 
@@ -157,11 +157,11 @@ def _cell_fit(model: PatternModel, counts: Array, vector: Array, index: int) -> 
     free = np.array(
         [n in chosen or n.startswith("background") or n == "displacement" for n in model.all_names]
     )
-    limits = _limits(model, vector)
+    limits = fit_limits(model, vector)
     return fit(model, counts, vector, free=free, limits=limits, iterations=3)
 
 
-def _first_scales(
+def first_scales(
     model: PatternModel, counts: Array, vector: Array, *, only: int | None = None
 ) -> Array:
     """Solve for scales and background with all else as it is; scales are 0 or more."""
@@ -193,7 +193,7 @@ def _linear_information(model: PatternModel, vector: Array) -> Array:
 
 def _staged(model: PatternModel, counts: Array, vector: Array, seen: Mask) -> Fit:
     """Fit cells and offsets, then all: widths that start wrong would pull cells along."""
-    limits = _limits(model, vector)
+    limits = fit_limits(model, vector)
     coarse = fit(
         model,
         counts,
@@ -225,7 +225,7 @@ def _free(model: PatternModel, seen: Mask, wanted: Any) -> Mask:
     )
 
 
-def _limits(model: PatternModel, vector: Array) -> tuple[Array, Array]:
+def fit_limits(model: PatternModel, vector: Array) -> tuple[Array, Array]:
     low, high = np.full(len(vector), -np.inf), np.full(len(vector), np.inf)
     for index, name in enumerate(model.all_names):
         last = name.rsplit(".", 1)[-1]
