@@ -63,7 +63,7 @@ def refinement_result(
 
 
 def agreement_factors(counts: Array, mean: Array, *, parameters: int) -> dict[str, float]:
-    """Return ``r_weighted``, ``r_expected`` and ``chi_squared`` of a mean with fitted parameters."""
+    """Return ``r_weighted``, ``r_expected`` and ``chi_squared`` of a fitted mean."""
     weights = 1 / np.maximum(counts, 1.0)
     residual = counts - mean
     points = len(counts) - parameters

@@ -226,6 +226,7 @@ def _free(model: PatternModel, seen: Mask, wanted: Any) -> Mask:
 
 
 def fit_limits(model: PatternModel, vector: Array) -> tuple[Array, Array]:
+    """Return the lowest and highest values of a fit that starts at the vector."""
     low, high = np.full(len(vector), -np.inf), np.full(len(vector), np.inf)
     for index, name in enumerate(model.all_names):
         last = name.rsplit(".", 1)[-1]
