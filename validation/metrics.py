@@ -4,10 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from echolith.protocols import Better
 from echolith.validation.matching import match_columns
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,45 @@ def absolute_error(quantity: str, *, unit: str = "pm", scale: float = 100.0) -> 
         return scale * abs(float(estimate[quantity]) - float(truth[quantity]))
 
     return NamedMetric(name=f"{quantity}_error", unit=unit, function=error)
+
+
+def root_mean_square(variable: str, *, unit: str = "1", scale: float = 1.0) -> NamedMetric:
+    """Root-mean-square error over the values of an array that both know.
+
+    Parameters
+    ----------
+    variable : str
+        Name in both datasets.
+    unit : str
+        Unit of the score.
+    scale : float
+        Score units per dataset unit.
+    """
+
+    def error(estimate: xr.Dataset, truth: xr.Dataset) -> float:
+        found = _errors(estimate, truth, variable)
+        return scale * float(np.sqrt(np.mean(found**2))) if len(found) else float("nan")
+
+    return NamedMetric(name=f"{variable}_rms", unit=unit, function=error)
+
+
+def mean_error(variable: str) -> NamedMetric:
+    """Size of the mean error over the values of an array that both know."""
+
+    def error(estimate: xr.Dataset, truth: xr.Dataset) -> float:
+        found = _errors(estimate, truth, variable)
+        return float(abs(np.mean(found))) if len(found) else float("nan")
+
+    return NamedMetric(name=f"{variable}_bias", unit="1", function=error)
+
+
+def _errors(estimate: xr.Dataset, truth: xr.Dataset, variable: str) -> Floats:
+    """Return the finite errors of an array; none where the estimate lacks it."""
+    if variable not in estimate:
+        return np.empty(0)
+    true = truth[variable]
+    error = estimate[variable].transpose(*true.dims).values - true.values
+    return np.asarray(error[np.isfinite(error)], dtype=np.float64)
 
 
 def column_rms(species: str) -> NamedMetric:

@@ -36,7 +36,7 @@ from echolith.structures.plate_packing import PackingRegion
 from echolith.units import Angstrom, Degree, Electronvolt
 from echolith.validation.far_field_bound import far_field_information, view_of_frames
 from echolith.validation.information import Information
-from echolith.validation.metrics import NamedMetric
+from echolith.validation.metrics import NamedMetric, root_mean_square
 from echolith.validation.scenario import Scenario
 from echolith.validation.statistics import Residuals
 
@@ -135,7 +135,7 @@ def lfp_ptychography(settings: LfpPtychographySettings) -> Scenario:
         gauge=align_to_truth,
         metrics=(
             NamedMetric(name="relative_error", unit="1", function=relative_error),
-            root_mean_square("optical_density", unit="1"),
+            root_mean_square("optical_density"),
             root_mean_square("phase", unit="rad"),
             root_mean_square("position_y", unit="Å"),
             root_mean_square("position_x", unit="Å"),
@@ -193,18 +193,6 @@ def relative_error(estimate: xr.Dataset, truth: xr.Dataset) -> float:
         known = np.isfinite(ours)
         parts.append(np.linalg.norm((ours - true)[known]) / np.linalg.norm(true[known]))
     return float(np.mean(parts))
-
-
-def root_mean_square(variable: str, *, unit: str) -> NamedMetric:
-    """Root-mean-square error of a map or of positions; NaN where the estimate lacks it."""
-
-    def error(estimate: xr.Dataset, truth: xr.Dataset) -> float:
-        if variable not in estimate:
-            return float("nan")
-        found = (estimate[variable].values - truth[variable].values).ravel()
-        return float(np.sqrt(np.nanmean(found**2)))
-
-    return NamedMetric(name=f"{variable}_rms", unit=unit, function=error)
 
 
 def _background_error(estimate: xr.Dataset, truth: xr.Dataset) -> float:

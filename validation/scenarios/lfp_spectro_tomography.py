@@ -9,7 +9,6 @@ from enum import Enum
 from functools import partial
 from typing import Annotated, Self
 
-import numpy as np
 import xarray as xr
 from pydantic import Field, model_validator
 
@@ -33,7 +32,7 @@ from echolith.structures.phosphate_raster import true_volume
 from echolith.structures.plate_packing import PackingRegion
 from echolith.units import Angstrom, Electronvolt
 from echolith.validation.gauge import nothing_free
-from echolith.validation.metrics import NamedMetric, absolute_error
+from echolith.validation.metrics import absolute_error, mean_error, root_mean_square
 from echolith.validation.particle_metrics import (
     particle_metrics,
     particle_residuals,
@@ -43,8 +42,6 @@ from echolith.validation.residuals import array_residuals
 from echolith.validation.scenario import Scenario
 from echolith.validation.scenarios.lfp_tomography import (
     composition_residuals,
-    mean_error,
-    root_mean_square,
     voxel_truth,
 )
 from echolith.validation.statistics import Residuals
@@ -174,11 +171,11 @@ def lfp_spectro_tomography(settings: LfpSpectroTomographySettings) -> Scenario:
         ),
         gauge=nothing_free,
         metrics=(
-            root_mean_square("composition", name="composition_rms"),
-            mean_error("composition", name="composition_bias"),
-            root_mean_square("density", name="density_rms"),
+            root_mean_square("composition"),
+            mean_error("composition"),
+            root_mean_square("density"),
             absolute_error("state_of_charge", unit="1", scale=1.0),
-            *(_placed(name, unit) for name, unit in ALIGNED.items()),
+            *(root_mean_square(name, unit=unit) for name, unit in ALIGNED.items()),
             *(absolute_error(name, unit=unit, scale=1.0) for name, unit in AXIS.items()),
             *particle_metrics(),
         ),
@@ -211,15 +208,6 @@ def chain_residuals(
     names = [name for name in ALIGNED if float(estimate.get(f"{name}_std", NONE).max()) > 0]
     stds = [f"{name}_std" for name in names]
     return found | array_residuals(estimate[names + stds], truth[names])
-
-
-def _placed(name: str, unit: str) -> NamedMetric:
-    def error(estimate: xr.Dataset, truth: xr.Dataset) -> float:
-        if name not in estimate:
-            return float("nan")
-        return float(np.sqrt(((estimate[name] - truth[name]) ** 2).mean()))
-
-    return NamedMetric(name=f"{name}_rms", unit=unit, function=error)
 
 
 def _build(settings: LfpSpectroTomographySettings, seed: int) -> TiltedPlates:

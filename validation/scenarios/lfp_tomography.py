@@ -26,7 +26,7 @@ from echolith.units import Electronvolt
 from echolith.validation.composition_bound import composition_information
 from echolith.validation.gauge import nothing_free
 from echolith.validation.information import Information
-from echolith.validation.metrics import NamedMetric, absolute_error
+from echolith.validation.metrics import absolute_error, mean_error, root_mean_square
 from echolith.validation.scenario import Scenario
 from echolith.validation.statistics import Residuals
 from echolith.validation.true_resolution import true_half_period
@@ -92,9 +92,9 @@ def lfp_tomography(settings: LfpTomographySettings) -> Scenario:
         ),
         gauge=nothing_free,
         metrics=(
-            root_mean_square("composition", name="composition_rms"),
-            mean_error("composition", name="composition_bias"),
-            root_mean_square("density", name="density_rms"),
+            root_mean_square("composition"),
+            mean_error("composition"),
+            root_mean_square("density"),
             absolute_error("state_of_charge", unit="1", scale=1.0),
             true_half_period("density"),
         ),
@@ -108,27 +108,6 @@ def lfp_tomography(settings: LfpTomographySettings) -> Scenario:
         residuals=composition_residuals,
         information=partial(_information, settings),
     )
-
-
-def root_mean_square(variable: str, *, name: str) -> NamedMetric:
-    """Root-mean-square error over the voxels where both are known."""
-    return NamedMetric(
-        name=name,
-        unit="1",
-        function=lambda e, t: float(np.sqrt((_errors(e, t, variable) ** 2).mean())),
-    )
-
-
-def mean_error(variable: str, *, name: str) -> NamedMetric:
-    """Mean error over the voxels where both are known, its size."""
-    return NamedMetric(
-        name=name, unit="1", function=lambda e, t: float(abs(_errors(e, t, variable).mean()))
-    )
-
-
-def _errors(estimate: xr.Dataset, truth: xr.Dataset, variable: str) -> np.ndarray:
-    error = (estimate[variable] - truth[variable]).values
-    return np.asarray(error[np.isfinite(error)])
 
 
 def composition_residuals(estimate: xr.Dataset, truth: xr.Dataset) -> dict[str, Residuals]:

@@ -26,9 +26,13 @@ from echolith.structures.plate_packing import PackingRegion
 from echolith.units import Angstrom, Degree, Electronvolt
 from echolith.validation.gauge import nothing_free
 from echolith.validation.information import Information
-from echolith.validation.metrics import NamedMetric, absolute_error
+from echolith.validation.metrics import (
+    NamedMetric,
+    absolute_error,
+    mean_error,
+    root_mean_square,
+)
 from echolith.validation.scenario import Scenario
-from echolith.validation.scenarios.lfp_tomography import mean_error, root_mean_square
 from echolith.validation.spectral_bound import spectral_information
 
 SUMMARY = "LiFePO4 plates in one view across Fe L3: composition of every pixel, state of charge"
@@ -105,8 +109,8 @@ def lfp_xas(settings: LfpXasSettings) -> Scenario:
         solver=partial(recover_composition_map, response=response, options=settings.solver),
         gauge=nothing_free,
         metrics=(
-            root_mean_square("composition", name="composition_rms"),
-            mean_error("composition", name="composition_bias"),
+            root_mean_square("composition"),
+            mean_error("composition"),
             absolute_error("state_of_charge", unit="1", scale=1.0),
             good_fits(),
         ),

@@ -34,7 +34,7 @@ from echolith.structures.strained_crystals import (
 from echolith.units import Degree
 from echolith.validation.diffraction_bound import diffraction_information
 from echolith.validation.gauge import nothing_free
-from echolith.validation.metrics import NamedMetric
+from echolith.validation.metrics import root_mean_square
 from echolith.validation.residuals import array_residuals
 from echolith.validation.scenario import Scenario
 from echolith.validation.statistics import Residuals
@@ -135,9 +135,9 @@ def _scenario(
         solver=partial(recover_map, options=solver),
         gauge=nothing_free,
         metrics=(
-            _rms("strain", "ppm", scale=1e6),
-            _rms("tilt_x", "°"),
-            _rms("tilt_y", "°"),
+            root_mean_square("strain", unit="ppm", scale=1e6),
+            root_mean_square("tilt_x", unit="°"),
+            root_mean_square("tilt_y", unit="°"),
         ),
         quantities=("mean_strain",),
         notes=(
@@ -193,14 +193,3 @@ def map_residuals(estimate: xr.Dataset, truth: xr.Dataset) -> dict[str, Residual
     names = [name for name in MAPS if name in estimate]
     stds = [f"{name}_std" for name in names if f"{name}_std" in estimate]
     return array_residuals(estimate[names + stds], truth[names])
-
-
-def _rms(name: str, unit: str, *, scale: float = 1.0) -> NamedMetric:
-    def error(estimate: xr.Dataset, truth: xr.Dataset) -> float:
-        if name not in estimate:
-            return float("nan")
-        difference = scale * (estimate[name].values - truth[name].values)
-        known = np.isfinite(difference)
-        return float(np.sqrt(np.mean(difference[known] ** 2))) if known.any() else float("nan")
-
-    return NamedMetric(name=f"{name}_rms", unit=unit, function=error)
