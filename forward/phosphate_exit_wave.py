@@ -9,32 +9,21 @@ The same as those of `zone_plate_probe`. The wave of unit illumination is multip
 `far_field_mean`: allowed while the probe is far wider than its spread within the specimen.
 """
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
 from echolith.errors import BadInputError
-from echolith.forward.phosphate_paths import PHASES, View
+from echolith.forward.phosphate_paths import View, pixel_means, slab_paths
 from echolith.forward.tilts import centres
 from echolith.forward.xray_absorption import IronEdge, optical_constants
 from echolith.forward.xray_probe import photon_wavelength
-from echolith.structures.body_rays import (
-    MOST_PIECES,
-    PackedBodies,
-    owned_pieces,
-    packed_bodies,
-    reacted_length,
-)
+from echolith.structures.body_rays import PackedBodies, packed_bodies
 from echolith.structures.phosphate_plates import PhosphateSpecimen
 from echolith.units import Angstrom, Electronvolt
 
 Floats = npt.NDArray[np.float64]
-Singles = npt.NDArray[np.float32]
 Complex = npt.NDArray[np.complex128]
-
-CELL = 24.0
-"""Å along a ray; the composition is read at two points in each."""
 
 
 def exit_waves(
@@ -181,81 +170,9 @@ def depth_of_focus(resolution: Angstrom, *, wavelength: Angstrom) -> float:
     return 5.4 * resolution**2 / wavelength
 
 
-def slab_paths(
-    bodies: PackedBodies,
-    view: View,
-    *,
-    edges: Floats,
-    shape: tuple[int, int],
-    pixel_size: float,
-    rays: int,
-) -> Singles:
-    """Return path lengths between planes across the beam, (slabs, phases, rays y, rays x), Å.
-
-    Parameters
-    ----------
-    bodies : PackedBodies
-    view : View
-    edges : array (slabs + 1,)
-        Along z' from the tilt axis, Å, ascending.
-    shape, pixel_size, rays
-        As for `echolith.forward.phosphate_paths.ray_paths`.
-    """
-    ny, nx = shape[0] * rays, shape[1] * rays
-    paths = np.zeros((len(edges) - 1, len(PHASES), ny, nx), dtype=np.float32)
-    spacing = pixel_size / rays
-    to_detector, axes = view.matrix(), view.axes()
-    starts = bodies.vertex_start[:-1]
-    if not len(starts):
-        return paths
-    seen = bodies.vertices @ axes[:2].T @ to_detector[:, :2].T + to_detector[:, 2]
-    indices = seen / spacing + [(nx - 1) / 2, (ny - 1) / 2]
-    low = np.clip(np.ceil(np.minimum.reduceat(indices, starts, axis=0)), 0, [nx, ny])
-    high = np.clip(np.floor(np.maximum.reduceat(indices, starts, axis=0)) + 1, 0, [nx, ny])
-    boxes = np.column_stack([low, high]).astype(np.int64)
-    lateral = np.linalg.inv(to_detector[:, :2]).T @ axes[:2]
-    first = (np.array([-(nx - 1) / 2, -(ny - 1) / 2]) * spacing - to_detector[:, 2]) @ lateral
-    frame = np.stack([first, spacing * lateral[0], spacing * lateral[1], axes[2]])
-    _trace(bodies, boxes, frame, edges, CELL, paths)
-    return paths
-
-
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator, unused-ignore]
-def _trace(
-    bodies: PackedBodies,
-    boxes: npt.NDArray[np.int64],
-    frame: Floats,
-    edges: Floats,
-    cell: float,
-    paths: Singles,
-) -> None:
-    """Add the lengths of every ray in every slab; ``frame``: origin, along x, along y, beam."""
-    pieces, ray, point = np.empty((MOST_PIECES, 2)), np.empty((2, 3)), np.empty(3)
-    for index in range(len(boxes)):
-        for i in range(boxes[index, 1], boxes[index, 3]):
-            for j in range(boxes[index, 0], boxes[index, 2]):
-                for k in range(3):
-                    point[k] = frame[0, k] + j * frame[1, k] + i * frame[2, k]
-                count = owned_pieces(bodies, index, point, frame[3], pieces, ray)
-                for p in range(count):
-                    first = max(np.searchsorted(edges, pieces[p, 0], side="right") - 1, 0)
-                    for s in range(first, len(edges) - 1):
-                        start, end = max(pieces[p, 0], edges[s]), min(pieces[p, 1], edges[s + 1])
-                        if end <= start:
-                            break
-                        if index >= bodies.plates:
-                            paths[s, 2, i, j] += end - start
-                            continue
-                        reacted = reacted_length(bodies, index, ray, start, end, cell)
-                        paths[s, 0, i, j] += end - start - reacted
-                        paths[s, 1, i, j] += reacted
-
-
-def _transmission(paths: Singles, optics: Complex, rays: int) -> Complex:
+def _transmission(paths: npt.NDArray[np.float32], optics: Complex, rays: int) -> Complex:
     """Return the mean wave of every pixel behind one slab."""
-    wave = np.exp(-np.tensordot(optics, paths, axes=1))
-    ny, nx = wave.shape[0] // rays, wave.shape[1] // rays
-    return np.asarray(wave.reshape(ny, rays, nx, rays).mean(axis=(1, 3)))
+    return pixel_means(np.exp(-np.tensordot(optics, paths, axes=1)), rays)
 
 
 def _depths(bodies: PackedBodies, view: View) -> Floats:

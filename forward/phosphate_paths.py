@@ -5,6 +5,7 @@ detector pixel is the mean of a grid of rays. So it shares no error with a solve
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numba
 import numpy as np
@@ -18,9 +19,13 @@ from echolith.structures.body_rays import (
 )
 
 Floats = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
+Pixel = TypeVar("Pixel", np.float32, np.complex128)
 
 PHASES = ("LiFePO4", "FePO4", "carbon")
 """Along the first axis of path lengths."""
+CELL = 24.0
+"""Å along a ray; the composition is read at two points in each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +82,8 @@ def ray_paths(
     shape: tuple[int, int],
     pixel_size: float,
     rays: int = 3,
-    cell: float = 24.0,
-) -> npt.NDArray[np.float32]:
+    cell: float = CELL,
+) -> Singles:
     """Return the path lengths of every ray of a projection.
 
     Parameters
@@ -99,33 +104,51 @@ def ray_paths(
     array of float32 (3, shape[0] * rays, shape[1] * rays)
         Å in each of `PHASES`.
     """
+    whole = np.array([-np.inf, np.inf])
+    return slab_paths(
+        bodies, view, edges=whole, shape=shape, pixel_size=pixel_size, rays=rays, cell=cell
+    )[0]
+
+
+def slab_paths(
+    bodies: PackedBodies,
+    view: View,
+    *,
+    edges: Floats,
+    shape: tuple[int, int],
+    pixel_size: float,
+    rays: int,
+    cell: float = CELL,
+) -> Singles:
+    """Return path lengths between planes across the beam, (slabs, phases, rays y, rays x), Å.
+
+    Parameters
+    ----------
+    bodies : PackedBodies
+    view : View
+    edges : array (slabs + 1,)
+        Along z' from the tilt axis, Å, ascending.
+    shape, pixel_size, rays, cell
+        As for `ray_paths`.
+    """
     ny, nx = shape[0] * rays, shape[1] * rays
     spacing = pixel_size / rays
-    paths = np.zeros((len(PHASES), ny, nx), dtype=np.float32)
+    paths = np.zeros((len(edges) - 1, len(PHASES), ny, nx), dtype=np.float32)
+    starts = bodies.vertex_start[:-1]
+    if not len(starts):
+        return paths
     to_detector, axes = view.matrix(), view.axes()
     # Corners in units of rays give the box of rays that can hit a body.
     corners = bodies.vertices @ axes[:2].T @ to_detector[:, :2].T + to_detector[:, 2]
     indices = corners / spacing + [(nx - 1) / 2, (ny - 1) / 2]
-    starts = bodies.vertex_start[:-1]
-    if not len(starts):
-        return paths
-    low = np.ceil(np.minimum.reduceat(indices, starts, axis=0))
-    high = np.floor(np.maximum.reduceat(indices, starts, axis=0)) + 1
-    boxes = np.column_stack([np.clip(low, 0, [nx, ny]), np.clip(high, 0, [nx, ny])])
-    inverse = np.linalg.inv(to_detector[:, :2])
-    # A ray (j, i): its point of z' = 0 in the specimen frame is origin + j along_x + i along_y.
-    lateral = inverse.T @ axes[:2]
-    first = np.array([-(nx - 1) / 2, -(ny - 1) / 2]) * spacing - to_detector[:, 2]
-    _trace(
-        bodies,
-        boxes.astype(np.int64),
-        first @ lateral,
-        spacing * lateral[0],
-        spacing * lateral[1],
-        axes[2],
-        cell,
-        paths,
-    )
+    low = np.clip(np.ceil(np.minimum.reduceat(indices, starts, axis=0)), 0, [nx, ny])
+    high = np.clip(np.floor(np.maximum.reduceat(indices, starts, axis=0)) + 1, 0, [nx, ny])
+    boxes = np.column_stack([low, high]).astype(np.int64)
+    # A ray (j, i): its point of z' = 0 in the specimen frame is origin + j along x + i along y.
+    lateral = np.linalg.inv(to_detector[:, :2]).T @ axes[:2]
+    first = (np.array([-(nx - 1) / 2, -(ny - 1) / 2]) * spacing - to_detector[:, 2]) @ lateral
+    frame = np.stack([first, spacing * lateral[0], spacing * lateral[1], axes[2]])
+    _trace(bodies, boxes, frame, edges, cell, paths)
     return paths
 
 
@@ -133,34 +156,35 @@ def ray_paths(
 def _trace(
     bodies: PackedBodies,
     boxes: npt.NDArray[np.int64],
-    origin: Floats,
-    along_x: Floats,
-    along_y: Floats,
-    direction: Floats,
+    frame: Floats,
+    edges: Floats,
     cell: float,
-    paths: npt.NDArray[np.float32],
+    paths: Singles,
 ) -> None:
+    """Add the lengths of every ray in every slab; ``frame``: origin, along x, along y, beam."""
     pieces, ray, point = np.empty((MOST_PIECES, 2)), np.empty((2, 3)), np.empty(3)
     for index in range(len(boxes)):
         for i in range(boxes[index, 1], boxes[index, 3]):
             for j in range(boxes[index, 0], boxes[index, 2]):
                 for k in range(3):
-                    point[k] = origin[k] + j * along_x[k] + i * along_y[k]
-                count = owned_pieces(bodies, index, point, direction, pieces, ray)
-                for k in range(count):
-                    start, end = pieces[k, 0], pieces[k, 1]
-                    if end <= start:
-                        continue
-                    if index >= bodies.plates:
-                        paths[2, i, j] += end - start
-                        continue
-                    reacted = reacted_length(bodies, index, ray, start, end, cell)
-                    paths[0, i, j] += end - start - reacted
-                    paths[1, i, j] += reacted
+                    point[k] = frame[0, k] + j * frame[1, k] + i * frame[2, k]
+                count = owned_pieces(bodies, index, point, frame[3], pieces, ray)
+                for p in range(count):
+                    first = max(np.searchsorted(edges, pieces[p, 0], side="right") - 1, 0)
+                    for s in range(first, len(edges) - 1):
+                        start, end = max(pieces[p, 0], edges[s]), min(pieces[p, 1], edges[s + 1])
+                        if end <= start:
+                            break
+                        if index >= bodies.plates:
+                            paths[s, 2, i, j] += end - start
+                            continue
+                        reacted = reacted_length(bodies, index, ray, start, end, cell)
+                        paths[s, 0, i, j] += end - start - reacted
+                        paths[s, 1, i, j] += reacted
 
 
-def pixel_means(fine: npt.NDArray[np.float32], rays: int) -> npt.NDArray[np.float32]:
+def pixel_means(fine: npt.NDArray[Pixel], rays: int) -> npt.NDArray[Pixel]:
     """Return means over ``rays`` x ``rays`` of the last two axes."""
     *lead, ny, nx = fine.shape
     blocks = fine.reshape(*lead, ny // rays, rays, nx // rays, rays)
-    return np.asarray(blocks.mean(axis=(-3, -1), dtype=np.float32))
+    return np.asarray(blocks.mean(axis=(-3, -1), dtype=fine.dtype))

@@ -18,11 +18,9 @@ Beck, Teboulle, SIAM J. Imaging Sci. 2 (2009) 183 (FISTA); Bresson, Chan, Invers
 """
 
 import math
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -39,16 +37,14 @@ from echolith.inverse.joint_composition_kernels import (
     joint_primal,
     transmitted_less,
 )
+from echolith.inverse.least_variation import Spread, less_varied, momentum, spreading
 from echolith.inverse.tomography_input import Projections, read_projections
 from echolith.inverse.tomography_problem import problem
 from echolith.inverse.tomography_sweeps import subsets, sweeps
 from echolith.processors import threads
 
 Array = npt.NDArray[np.float32]
-Map = Callable[[Callable[[Any], object], list[Any]], object]
 
-NORM = 12.0
-"""Bound of the squared norm of the gradient in 3D."""
 SUBSETS = 32
 """Of tilts, in the sweeps to begin with."""
 
@@ -185,26 +181,32 @@ def iterates(
     shape = (2, *channels[0].matrix.shape, begin.shape[2])
     dual = np.zeros((6, *shape[1:]), dtype=np.float32)
     ahead, volume, t = begin.copy(), begin.copy(), 1.0
-    with ThreadPoolExecutor(workers) as pool:
 
-        def spread(work: Callable[[Any], object], parts: list[Any]) -> None:
-            list(pool.map(work, parts))
+    def primal(near: Array, dual: Array, start: int, stop: int, out: Array) -> None:
+        joint_primal(near, dual, np.float32(mu), cone, start, stop, out)
 
+    with spreading(workers) as spread:
         while True:
             for values, channel in zip(ahead, channels, strict=True):
                 _descend(channel, values, spread)
-            fresh = _less_varied(ahead.reshape(shape), mu, cone, options.inner, dual, spread)
-            fresh = fresh.reshape(volume.shape)
-            following = (1 + math.sqrt(1 + 4 * t**2)) / 2
-            momentum, t = np.float32((t - 1) / following), following
+            fresh = less_varied(
+                ahead.reshape(shape),
+                size=mu,
+                dual=dual,
+                inner=options.inner,
+                primal=primal,
+                dual_step=joint_dual_step,
+                spread=spread,
+            ).reshape(volume.shape)
+            further, t = momentum(t)
             np.subtract(fresh, volume, out=ahead)
-            ahead *= momentum
+            ahead *= further
             ahead += fresh
             volume = fresh
             yield volume
 
 
-def _descend(channel: Channel, values: Array, spread: Map) -> None:
+def _descend(channel: Channel, values: Array, spread: Spread) -> None:
     """Take a step of 1 along the slope, in place."""
     a, b = channel.matrix.forward, channel.matrix.backward
     scale = np.float32(1 / channel.root)
@@ -220,26 +222,6 @@ def _descend(channel: Channel, values: Array, spread: Map) -> None:
         values[:, part] -= block
 
     spread(one, slabs(values.shape[1], a.shape[1]))
-
-
-def _less_varied(
-    v: Array, mu: float, cone: tuple[np.float32, ...], inner: int, dual: Array, spread: Map
-) -> Array:
-    """Return the minimum of ``|s - v|² / 2 + mu TV(s)`` in the cone; the dual is improved."""
-    ahead, u, t = dual.copy(), np.empty_like(v), 1.0
-    step, size = np.float32(1 / (NORM * mu)), np.float32(mu)
-    rows = [slice(start, min(start + 8, v.shape[1])) for start in range(0, v.shape[1], 8)]
-    for _ in range(inner):
-        spread(lambda part: joint_primal(v, ahead, size, cone, part.start, part.stop, u), rows)
-        following = (1 + math.sqrt(1 + 4 * t**2)) / 2
-        momentum, t = np.float32((t - 1) / following), following
-        spread(partial(_along, u, step, momentum, dual, ahead), rows)
-    spread(lambda part: joint_primal(v, dual, size, cone, part.start, part.stop, u), rows)
-    return u
-
-
-def _along(u: Array, step: Any, momentum: Any, dual: Array, ahead: Array, part: slice) -> None:
-    joint_dual_step(u, step, momentum, part.start, part.stop, dual, ahead)
 
 
 def _labelled(images: Array, measurement: xr.Dataset) -> xr.Dataset:

@@ -13,25 +13,16 @@ Beck, Teboulle, SIAM J. Imaging Sci. 2 (2009) 183 (FISTA); IEEE Trans. Image Pro
 (FGP).
 """
 
-import math
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Any
-
 import numpy as np
 
 from echolith.forward.projection import slabs
 from echolith.forward.projection_kernels import multiply, residual
+from echolith.inverse.least_variation import Spread, less_varied, momentum, spreading
 from echolith.inverse.tomography_problem import Array, Iterates, Problem
 from echolith.inverse.tomography_variation_kernels import dual_step, primal
 
 INNER = 6
 """Dual steps for each step of FISTA."""
-NORM = 12.0
-"""Bound of the squared norm of the gradient in 3D."""
-
-Map = Callable[[Callable[[Any], object], list[Any]], object]
 
 
 def total_variation(task: Problem, *, strength: float, lowest: float, workers: int) -> Iterates:
@@ -56,20 +47,25 @@ def total_variation(task: Problem, *, strength: float, lowest: float, workers: i
     shape = (*task.matrix.shape, task.slices)
     dual = np.zeros((3, *shape), dtype=np.float32)
     ahead, volume, t = task.start.copy(), task.start.copy(), 1.0
-    with ThreadPoolExecutor(workers) as pool:
 
-        def spread(work: Callable[[Any], object], parts: list[Any]) -> None:
-            list(pool.map(work, parts))
+    def above(near: Array, dual: Array, start: int, stop: int, out: Array) -> None:
+        primal(near, dual, np.float32(mu), np.float32(lowest), start, stop, out)
 
+    with spreading(workers) as spread:
         while True:
             ahead -= _slope(task, weight, ahead, spread) / np.float32(curvature)
-            fresh = _less_varied(ahead.reshape(shape), mu, lowest, dual, spread)
-            fresh = fresh.reshape(volume.shape)
-            change = fresh - volume
-            following = (1 + math.sqrt(1 + 4 * t**2)) / 2
-            momentum, t = (t - 1) / following, following
-            volume = fresh
-            ahead = volume + np.float32(momentum) * change
+            fresh = less_varied(
+                ahead.reshape(shape),
+                size=mu,
+                dual=dual,
+                inner=INNER,
+                primal=above,
+                dual_step=dual_step,
+                spread=spread,
+            ).reshape(volume.shape)
+            further, t = momentum(t)
+            change, volume = fresh - volume, fresh
+            ahead = volume + further * change
             yield volume
 
 
@@ -89,7 +85,7 @@ def _scales(task: Problem, weight: Array) -> tuple[float, float]:
     return curvature, noise
 
 
-def _slope(task: Problem, weight: Array, volume: Array, spread: Map) -> Array:
+def _slope(task: Problem, weight: Array, volume: Array, spread: Spread) -> Array:
     """Return ``A' W (A x - p)``."""
     a, b = task.matrix.forward, task.matrix.backward
     less = np.full(a.shape[0], -1, dtype=np.float32)
@@ -107,22 +103,3 @@ def _slope(task: Problem, weight: Array, volume: Array, spread: Map) -> Array:
 
     spread(one, slabs(task.slices, a.shape[1]))
     return result
-
-
-def _less_varied(v: Array, mu: float, lowest: float, dual: Array, spread: Map) -> Array:
-    """Return the minimum of ``|x - v|² / 2 + mu TV(x)``; the dual is improved in place."""
-    ahead, u, t = dual.copy(), np.empty_like(v), 1.0
-    step = np.float32(1 / (NORM * mu))
-    rows = [slice(start, min(start + 8, v.shape[0])) for start in range(0, v.shape[0], 8)]
-    low, size = np.float32(lowest), np.float32(mu)
-    for _ in range(INNER):
-        spread(lambda part: primal(v, ahead, size, low, part.start, part.stop, u), rows)
-        following = (1 + math.sqrt(1 + 4 * t**2)) / 2
-        momentum, t = np.float32((t - 1) / following), following
-        spread(partial(_along, u, step, momentum, dual, ahead), rows)
-    spread(lambda part: primal(v, dual, size, low, part.start, part.stop, u), rows)
-    return u
-
-
-def _along(u: Array, step: Any, momentum: Any, dual: Array, ahead: Array, part: slice) -> None:
-    dual_step(u, step, momentum, part.start, part.stop, dual, ahead)

@@ -14,9 +14,8 @@ from echolith.forward.phosphate_exit_wave import (
     exit_wave,
     exit_waves,
     propagate,
-    slab_paths,
 )
-from echolith.forward.phosphate_paths import View, ray_paths
+from echolith.forward.phosphate_paths import View, ray_paths, slab_paths
 from echolith.forward.tilts import Tilts
 from echolith.forward.xray_absorption import ENERGIES, optical_constants
 from echolith.forward.xray_probe import photon_wavelength
