@@ -8,11 +8,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter
-from scipy.spatial import cKDTree
 
 from echolith.errors import BadInputError
 from echolith.seeds import stream
+from echolith.structures.strained_fields import (
+    SpacingGradient,
+    faceted,
+    parted,
+    peak_widths,
+    places_of,
+    smooth_field,
+)
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int32]
@@ -37,7 +43,7 @@ class StrainedMap:
     intensity : array, (rows, columns)
         Relative, 0 outside.
     domain : array, (rows, columns)
-        Number of the grain or domain from 1, 0 outside.
+        Number of the particle, grain or domain from 1, 0 outside.
     """
 
     pixel: float
@@ -77,6 +83,7 @@ def single_crystal(
     domains: int = 2,
     step: float = 0.15,
     width: float = 1.5e-3,
+    gradient: SpacingGradient | None = None,
     seed: int = 0,
 ) -> StrainedMap:
     """Return one crystal of smooth strain and tilt, parted by cracks into slightly turned domains.
@@ -96,6 +103,8 @@ def single_crystal(
         Standard deviation of the tilts of domains, degree.
     width : float
         Of the peak, 1/Å; along Qx and Qy half more, and varying smoothly by a fifth.
+    gradient : SpacingGradient, optional
+        Of the spacing through the crystal, on top of the smooth strain.
     seed : int
 
     Returns
@@ -107,23 +116,24 @@ def single_crystal(
     BadInputError
         If a spread is negative or there is no domain.
     """
-    _check(reference=reference, strain=strain, tilt=tilt, step=step, width=width)
+    check_spreads(reference=reference, strain=strain, tilt=tilt, step=step, width=width)
     if domains < 1:
         raise BadInputError(f"domains = {domains}; expected 1 or more")
     rng = stream(seed, "strained crystal")
-    inside = _outline(size, rng)
-    domain, gap = _parted(size, domains, rng)
-    present = inside & ~gap
+    places = places_of(size.shape)
+    reach = faceted(rng).reach(places)
+    domain, gap = parted(size.shape, domains, rng)
     turned = np.radians(step) * rng.standard_normal((domains + 1, 2)) * (domains > 1)
-    lean = np.stack([_smooth(size, rng) for _ in range(2)], axis=-1) * np.radians(tilt)
-    return StrainedMap(
-        pixel=size.pixel,
+    return strained(
+        size,
         reference=reference,
-        spacing=reference * (1 + strain * _smooth(size, rng)),
-        tilt=lean + turned[domain],
-        width=_widths(size, width, rng),
-        intensity=np.where(present, 0.8 + 0.2 * np.tanh(_smooth(size, rng)), 0.0),
-        domain=np.where(present, domain, 0).astype(np.int32),
+        domain=np.where((reach < 1) & ~gap, domain, 0),
+        stretched=(gradient or SpacingGradient()).strain(reach, places / 2),
+        turned=turned[domain],
+        strain=strain,
+        tilt=tilt,
+        width=width,
+        rng=rng,
     )
 
 
@@ -136,6 +146,7 @@ def crystal_cluster(
     strain: float = 1e-3,
     tilt: float = 0.03,
     width: float = 2e-3,
+    gradient: SpacingGradient | None = None,
     seed: int = 0,
 ) -> StrainedMap:
     """Return a cluster of grains, each with its own spacing and orientation.
@@ -156,6 +167,8 @@ def crystal_cluster(
         Standard deviation inside a grain, degree.
     width : float
         Of the peak, 1/Å.
+    gradient : SpacingGradient, optional
+        Of the spacing through the whole cluster.
     seed : int
 
     Returns
@@ -167,91 +180,77 @@ def crystal_cluster(
     BadInputError
         If a spread is negative or there are fewer than two grains.
     """
-    _check(reference=reference, strain=strain, tilt=tilt, step=orientation, width=width)
+    check_spreads(reference=reference, strain=strain, tilt=tilt, step=orientation, width=width)
     if grains < 2:
         raise BadInputError(f"grains = {grains}; expected 2 or more")
     rng = stream(seed, "crystal cluster")
-    domain, gap = _parted(size, grains, rng)
-    present = _outline(size, rng) & ~gap
+    places = places_of(size.shape)
+    domain, gap = parted(size.shape, grains, rng)
+    reach = faceted(rng).reach(places)
     turned = np.radians(orientation) * rng.standard_normal((grains + 1, 2))
     stretched = strain * rng.standard_normal(grains + 1)
-    lean = np.stack([_smooth(size, rng) for _ in range(2)], axis=-1) * np.radians(tilt)
+    through = (gradient or SpacingGradient()).strain(reach, places / 2)
+    return strained(
+        size,
+        reference=reference,
+        domain=np.where((reach < 1) & ~gap, domain, 0),
+        stretched=stretched[domain] + through,
+        turned=turned[domain],
+        strain=strain / 3,
+        tilt=tilt,
+        width=width,
+        rng=rng,
+    )
+
+
+def strained(
+    size: MapSize,
+    *,
+    reference: float,
+    domain: npt.NDArray[np.integer],
+    stretched: Floats,
+    turned: Floats,
+    strain: float,
+    tilt: float,
+    width: float,
+    rng: np.random.Generator,
+) -> StrainedMap:
+    """Return crystals of given strain and tilt with smooth strain, tilt, widths and intensity.
+
+    Parameters
+    ----------
+    size : MapSize
+    reference : float
+        Lattice spacing without strain, Å.
+    domain : array, (rows, columns)
+        Number of the crystal, 0 outside.
+    stretched : array, (rows, columns)
+        Strain that is given.
+    turned : array, (rows, columns, 2)
+        Tilt that is given, rad.
+    strain : float
+        Standard deviation of the smooth strain.
+    tilt : float
+        Standard deviation of each component of the smooth tilt, degree.
+    width : float
+        Of the peak, 1/Å.
+    rng : numpy.random.Generator
+        Drawn from in the order tilts, strain, widths, intensity.
+    """
+    lean = np.stack([smooth_field(size.shape, rng) for _ in range(2)], axis=-1) * np.radians(tilt)
     return StrainedMap(
         pixel=size.pixel,
         reference=reference,
-        spacing=reference * (1 + stretched[domain] + strain / 3 * _smooth(size, rng)),
-        tilt=lean + turned[domain],
-        width=_widths(size, width, rng),
-        intensity=np.where(present, 0.8 + 0.2 * np.tanh(_smooth(size, rng)), 0.0),
-        domain=np.where(present, domain, 0).astype(np.int32),
+        spacing=reference * (1 + stretched + strain * smooth_field(size.shape, rng)),
+        tilt=lean + turned,
+        width=peak_widths(size.shape, width, rng),
+        intensity=np.where(domain > 0, 0.8 + 0.2 * np.tanh(smooth_field(size.shape, rng)), 0.0),
+        domain=domain.astype(np.int32),
     )
 
 
-def particle_diameters(count: int, *, median: float, spread: float, seed: int = 0) -> Floats:
-    """Draw diameters of particles from a log-normal distribution, (count,), the unit of the median.
-
-    Raises
-    ------
-    BadInputError
-        If the median is not positive or the spread negative.
-    """
-    if not median > 0 or spread < 0 or count < 1:
-        raise BadInputError(
-            f"count = {count}, median = {median:g}, spread = {spread:g}; expected one particle or "
-            "more, a median above 0 and a spread of the logarithm of 0 or more"
-        )
-    drawn = stream(seed, "particle diameters").standard_normal(count)
-    return np.asarray(median * np.exp(spread * drawn))
-
-
-def _check(**values: float) -> None:
+def check_spreads(**values: float) -> None:
+    """Refuse what is negative or not finite, and a spacing or width of 0."""
     for name, value in values.items():
         if not np.isfinite(value) or value < 0 or (name in ("reference", "width") and value == 0):
             raise BadInputError(f"{name} = {value:g}; expected a finite number of 0 or more")
-
-
-def _smooth(size: MapSize, rng: np.random.Generator) -> Floats:
-    """Return a smooth field of mean 0 and standard deviation 1."""
-    field = gaussian_filter(rng.standard_normal(size.shape), min(size.shape) / 8, mode="reflect")
-    return np.asarray((field - field.mean()) / field.std())
-
-
-def _places(size: MapSize) -> Floats:
-    """Return positions of pixels over the half side, about the middle, (rows, columns, 2)."""
-    rows, columns = size.shape
-    y, x = np.meshgrid(
-        (np.arange(rows) - (rows - 1) / 2) / (rows / 2),
-        (np.arange(columns) - (columns - 1) / 2) / (columns / 2),
-        indexing="ij",
-    )
-    return np.stack([y, x], axis=-1)
-
-
-def _outline(size: MapSize, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
-    """Return the inside of a polygon of six to eight faces about the middle."""
-    places = _places(size)
-    faces = int(rng.integers(6, 9))
-    angles = 2 * np.pi * (np.arange(faces) + 0.3 * rng.uniform(-1, 1, faces)) / faces
-    normals = np.stack([np.sin(angles), np.cos(angles)], axis=-1)
-    return np.asarray((places @ normals.T < rng.uniform(0.68, 0.85, faces)).all(axis=-1))
-
-
-def _parted(
-    size: MapSize, parts: int, rng: np.random.Generator
-) -> tuple[Labels, npt.NDArray[np.bool_]]:
-    """Return which of the nearest points each pixel belongs to (from 1), and the cracks between."""
-    places = _places(size)
-    points = rng.uniform(-0.75, 0.75, (parts, 2))
-    if parts == 1:
-        return np.ones(size.shape, dtype=np.int32), np.zeros(size.shape, dtype=bool)
-    distances, nearest = cKDTree(points).query(places, k=2)
-    between = np.linalg.norm(points[nearest[..., 0]] - points[nearest[..., 1]], axis=-1)
-    # Distance to the plane midway, over the half side of the map.
-    away = (distances[..., 1] ** 2 - distances[..., 0] ** 2) / (2 * np.maximum(between, 1e-9))
-    return (nearest[..., 0] + 1).astype(np.int32), away < 1.2 / min(size.shape)
-
-
-def _widths(size: MapSize, width: float, rng: np.random.Generator) -> Floats:
-    """Return widths along Qx, Qy and Qz; misorientation widens the first two more."""
-    fields = [np.exp(0.2 * _smooth(size, rng)) for _ in range(3)]
-    return np.stack([f * width * part for f, part in zip(fields, (1.5, 1.5, 1.0), strict=True)], -1)

@@ -12,12 +12,7 @@ import echolith as el
 from echolith.errors import BadInputError, BadInputWarning
 from echolith.forward.rocking_curve import peak_vectors
 from echolith.inverse.diffraction_map import DiffractionMap, recover_map
-from echolith.structures.strained_crystals import (
-    MapSize,
-    crystal_cluster,
-    particle_diameters,
-    single_crystal,
-)
+from echolith.structures.strained_crystals import MapSize, single_crystal
 from echolith.validation.bounds import cramer_rao
 
 SMALL: dict[str, Any] = {"curve": {"scan": (14, 16), "etas": 25, "dead": 4, "hot": 3}}
@@ -128,16 +123,3 @@ def test_what_is_no_map_is_refused() -> None:
             recover_map(bad)
     with pytest.raises(BadInputError, match="beyond the specimen"):
         el.scenario("nmc622-sxdm").forward(single_crystal(MapSize(shape=(20, 20)), reference=4.7))
-    with pytest.raises(BadInputError, match="domains"):
-        single_crystal(MapSize(), reference=4.7, domains=0)
-    with pytest.raises(BadInputError, match="grains"):
-        crystal_cluster(MapSize(), reference=4.7, grains=1)
-    with pytest.raises(BadInputError, match="above 0"):
-        particle_diameters(3, median=0, spread=1)
-
-
-@given(median=st.floats(1, 1e5), spread=st.floats(0, 1), seed=st.integers(0, 99))
-def test_diameters_scatter_about_their_median(median: float, spread: float, seed: int) -> None:
-    drawn = np.log(particle_diameters(400, median=median, spread=spread, seed=seed) / median)
-    assert abs(np.mean(drawn)) < 5 * spread / 20 + 1e-12
-    assert np.std(drawn) == pytest.approx(spread, rel=0.2)
