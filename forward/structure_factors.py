@@ -101,7 +101,12 @@ def spacing(cell: tuple[float, ...] | Array, hkl: npt.NDArray[np.integer]) -> Ar
 
 
 def structure_factors(
-    phase: CrystalPhase, hkl: Integers, *, wavelength: Angstrom, dispersive: bool = True
+    phase: CrystalPhase,
+    hkl: Integers,
+    *,
+    wavelength: Angstrom,
+    dispersive: bool = True,
+    sums: Complex | None = None,
 ) -> Complex:
     """Return the structure factor of each reflection, in electrons per conventional cell.
 
@@ -113,6 +118,8 @@ def structure_factors(
         Å; it decides f' and f''.
     dispersive : bool
         Whether f' and f'' are counted; without them exchange of lithium and nickel comes out wrong.
+    sums : array, optional
+        As from `geometric_sums`, where they are known.
 
     Returns
     -------
@@ -124,23 +131,34 @@ def structure_factors(
     International Tables for Crystallography C (2004), tables 6.1.1.4 (f0); Cromer and Liberman,
     J. Chem. Phys. 53 (1970) 1891 (f', f''), both as gemmi has them.
     """
-    factors = site_factors(phase, hkl, wavelength=wavelength, dispersive=dispersive)
+    factors = site_factors(phase, hkl, wavelength=wavelength, dispersive=dispersive, sums=sums)
     return np.asarray(factors.sum(axis=0))
 
 
+def geometric_sums(phase: CrystalPhase, hkl: Integers) -> Complex:
+    """Return the sum of exp(2 pi i h·x) over the images of each site, (sites, reflections)."""
+    indices = np.asarray(hkl, dtype=float).T
+    images = [orbit(phase.spacegroup, site.position) for site in phase.sites]
+    return np.array([np.exp(2j * np.pi * (x @ indices)).sum(axis=0) for x in images])
+
+
 def site_factors(
-    phase: CrystalPhase, hkl: Integers, *, wavelength: Angstrom, dispersive: bool = True
+    phase: CrystalPhase,
+    hkl: Integers,
+    *,
+    wavelength: Angstrom,
+    dispersive: bool = True,
+    sums: Complex | None = None,
 ) -> Complex:
     """Return what each site adds to the structure factors, (sites, reflections)."""
     s_squared = 0.25 / spacing(phase.cell, hkl) ** 2
-    found = np.empty((len(phase.sites), len(hkl)), dtype=np.complex128)
+    amplitudes = {e: form_factor(e, s_squared) for e in {site.element for site in phase.sites}}
+    found = geometric_sums(phase, hkl) if sums is None else sums.copy()
     for index, site in enumerate(phase.sites):
-        images = orbit(phase.spacegroup, site.position)
-        geometry = np.exp(2j * np.pi * (np.asarray(hkl, dtype=float) @ images.T)).sum(axis=1)
-        strength = form_factor(site.element, s_squared).astype(complex)
+        strength = amplitudes[site.element].astype(complex)
         if dispersive:
             strength += dispersion(site.element, wavelength)
-        found[index] = site.occupancy * strength * np.exp(-site.b_iso * s_squared) * geometry
+        found[index] *= site.occupancy * strength * np.exp(-site.b_iso * s_squared)
     return found
 
 

@@ -1,12 +1,12 @@
 """Every line of a powder pattern: where, how strong, how wide, as functions of what is refined."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from echolith.forward.crystal_phase import PhaseSite
+from echolith.forward.crystal_phase import CrystalPhase, PhaseSite
 from echolith.forward.powder_pattern import (
     PowderAcquisition,
     PowderPhase,
@@ -16,8 +16,10 @@ from echolith.forward.powder_pattern import (
 )
 from echolith.forward.powder_profile import gaussian_width, lorentzian_width
 from echolith.forward.structure_factors import (
+    Complex,
     Reflections,
     allowed_reflections,
+    geometric_sums,
     spacing,
     structure_factors,
 )
@@ -32,6 +34,10 @@ MARGIN = 0.02
 """Of the lattice spacing, by which cells may change before other reflections come in."""
 BEYOND = 3.0
 """Degree outside the range from which lines are still counted."""
+LAST = 178.0
+"""Degree of 2 theta, where a line is put that a wavelength does not reach; none is seen there."""
+NARROWEST = 1e-3
+"""Gaussian full width, degree."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,21 +59,42 @@ class PhaseLines:
     refined: Refined
     intensities: Array | None = None
     reflections: Reflections = field(init=False)
+    sums: Complex = field(init=False)
+    """Of the sites where the phase has them, (sites, reflections)."""
 
     def __post_init__(self) -> None:
         shortest = min(wavelength for wavelength, _ in self.instrument.lines)
         sine = np.sin(np.radians(min(self.instrument.stop + BEYOND, 179.0) / 2))
-        found = allowed_reflections(self.part.phase, d_min=shortest / (2 * sine) / (1 + MARGIN))
-        object.__setattr__(self, "reflections", found)
+        d_min = shortest / (2 * sine) / (1 + MARGIN)
+        reflections, sums = _reflections(self.part.phase, d_min)
+        object.__setattr__(self, "reflections", reflections)
+        object.__setattr__(self, "sums", sums)
 
-    def table(self, values: Values, *, squares: Array | None = None) -> Array:
+    @property
+    def wavelengths(self) -> Array:
+        """Of the source, Å, (lines of the source, 1)."""
+        return np.array([[wavelength] for wavelength, _ in self.instrument.lines])
+
+    def two_theta(self, values: Values) -> Array:
+        """Return where lines would be without offsets, degree, (lines of the source, reflections).
+
+        `LAST` where a reflection is beyond the reach of a wavelength.
+        """
+        reach = np.sin(np.radians(LAST / 2))
+        spacings = spacing(cell_of(self.part.phase, values), self.reflections.hkl)
+        sine = np.minimum(self.wavelengths / (2 * spacings), reach)
+        return np.asarray(np.degrees(2 * np.arcsin(sine)))
+
+    def table(
+        self, values: Values, *, squares: Array | None = None, two_theta: Array | None = None
+    ) -> Array:
         """Return the lines, (lines of the source, reflections, columns).
 
         Parameters
         ----------
         values : mapping
-        squares : array, optional
-            As from `squares` for the same crystal.
+        squares, two_theta : array, optional
+            As from `squares` and `two_theta`, which they are by default.
 
         Returns
         -------
@@ -75,81 +102,67 @@ class PhaseLines:
             A reflection beyond the reach of a wavelength has no strength.
         """
         squares = self.squares(values) if squares is None else squares
-        spacings = spacing(cell_of(self.part.phase, values), self.reflections.hkl)
-        lines = zip(self.instrument.lines, squares, strict=True)
-        return np.stack([self._of_line(values, spacings, *line, own) for line, own in lines])
-
-    def squares(self, values: Values) -> Array:
-        """Return |F|² / V² with preferred orientation, (lines of the source, reflections)."""
-        if self.intensities is not None:
-            return np.tile(self.intensities, (len(self.instrument.lines), 1))
-        phase, name = self.part.phase, self.part.phase.name
-        changed = phase.model_copy(
-            update={
-                "cell": cell_of(phase, values),
-                "sites": _sites(phase.sites, name, values, self.refined),
-            }
-        )
-        march = values.get(f"{name}.march", self.part.march)
-        part = self.part.model_copy(update={"march": max(march, 0.05), "phase": changed})
-        oriented = march_dollase(part, self.reflections.hkl) / changed.volume**2
-        return (
-            np.stack(
-                [
-                    np.abs(
-                        structure_factors(
-                            changed,
-                            self.reflections.hkl,
-                            wavelength=w,
-                            dispersive=self.instrument.dispersive,
-                        )
-                    )
-                    ** 2
-                    for w, _ in self.instrument.lines
-                ]
-            )
-            * oriented
-        )
-
-    def _of_line(
-        self, values: Values, spacings: Array, wavelength: float, share: float, squares: Array
-    ) -> Array:
-        sine = wavelength / (2 * spacings)
-        seen = sine < 0.9999
-        two_theta = np.degrees(2 * np.arcsin(np.minimum(sine, 0.9999)))
-        strength = share * self.reflections.multiplicity * squares
-        strength = np.where(seen, strength * angle_factor(two_theta, self.instrument), 0.0)
+        two_theta = self.two_theta(values) if two_theta is None else two_theta
+        shares = np.array([[share] for _, share in self.instrument.lines])
+        strength = shares * self.reflections.multiplicity * squares
+        strength = strength * angle_factor(two_theta, self.instrument)
+        strength[two_theta > LAST - 0.01] = 0
         offsets = self.instrument.model_copy(
             update={name: values[name] for name in ("zero", "displacement") if name in values}
         )
-        width, mixing = self._widths(values, two_theta, wavelength)
         height = values.get("divergence", 0.0)
         return np.stack(
             [
                 two_theta + angle_shift(two_theta, offsets),
                 strength,
-                width,
-                mixing,
+                *pseudo_voigt(*self.widths(values, two_theta)),
                 -np.degrees(height**2 / 3) / np.tan(np.radians(two_theta)),
             ],
             axis=-1,
         )
 
-    def _widths(self, values: Values, two_theta: Array, wavelength: float) -> tuple[Array, Array]:
+    def squares(self, values: Values) -> Array:
+        """Return |F|² / V² with preferred orientation, (lines of the source, reflections)."""
+        if self.intensities is not None:
+            return np.tile(self.intensities, (len(self.instrument.lines), 1))
+        phase, hkl, name = self.part.phase, self.reflections.hkl, self.part.phase.name
+        sites = _sites(phase.sites, name, values, self.refined)
+        changed = phase.model_copy(update={"cell": cell_of(phase, values), "sites": sites})
+        march = values.get(f"{name}.march", self.part.march)
+        part = self.part.model_copy(update={"march": max(march, 0.05), "phase": changed})
+        moved = any(of_phase == name for of_phase, _ in self.refined.positions)
+        sums = geometric_sums(changed, hkl) if moved else self.sums
+        dispersive = self.instrument.dispersive
+        factors = [
+            structure_factors(changed, hkl, wavelength=w, dispersive=dispersive, sums=sums)
+            for w, _ in self.instrument.lines
+        ]
+        oriented = march_dollase(part, hkl) / changed.volume**2
+        return np.asarray(np.abs(factors) ** 2 * oriented)
+
+    def widths(self, values: Values, two_theta: Array) -> tuple[Array, Array]:
+        """Return full widths of the Gaussian and the Lorentzian part, degree."""
         name = self.part.phase.name
         instrument = self.instrument.widths.model_copy(
             update={key: values[key] for key in ("u", "v", "w") if key in values}
         )
-        gaussian = np.maximum(gaussian_width(two_theta, instrument), 1e-3)
-        size = values.get(f"{name}.size_width", 0.0) * wavelength / self.instrument.lines[0][0]
-        own = instrument.model_copy(
-            update={
-                "x": instrument.x + values.get(f"{name}.strain_width", 0.0),
-                "y": instrument.y + size,
-            }
-        )
-        lorentzian = np.maximum(lorentzian_width(two_theta, own, wavelength=wavelength), 1e-4)
-        return pseudo_voigt(gaussian, lorentzian)
+        gaussian = np.maximum(gaussian_width(two_theta, instrument), NARROWEST)
+        lorentzian = lorentzian_width(two_theta, instrument, wavelength=self.wavelengths[0, 0])
+        theta = np.radians(two_theta) / 2
+        of_strain = values.get(f"{name}.strain_width", 0.0) * np.tan(theta)
+        of_size = values.get(f"{name}.size_width", 0.0) * self.of_wavelength / np.cos(theta)
+        return gaussian, np.maximum(lorentzian + of_strain + of_size, 1e-4)
+
+    @property
+    def of_wavelength(self) -> Array:
+        """Wavelengths over the first one, (lines of the source, 1)."""
+        return self.wavelengths / self.wavelengths[0]
+
+
+@lru_cache(maxsize=64)
+def _reflections(phase: CrystalPhase, d_min: float) -> tuple[Reflections, Complex]:
+    found = allowed_reflections(phase, d_min=d_min)
+    return found, geometric_sums(phase, found.hkl)
 
 
 def _sites(
@@ -189,35 +202,3 @@ def pseudo_voigt(gaussian: Array, lorentzian: Array) -> tuple[Array, Array]:
     ) ** 0.2  # fmt: skip
     ratio = w / width
     return width, 1.36603 * ratio - 0.47719 * ratio**2 + 0.11116 * ratio**3
-
-
-def slopes(lines: PhaseLines, values: Values, names: tuple[str, ...]) -> Mapping[str, Array]:
-    """Return the derivative of the table by each named parameter, by central differences.
-
-    Those that the phase does not depend on are left out.
-    """
-    found: dict[str, Array] = {}
-    own = f"{lines.part.phase.name}."
-    squares = lines.squares(values)
-    for name in names:
-        if "." in name and not name.startswith(own):
-            continue
-        last = name.rsplit(".", 1)[-1]
-        step = STEPS.get(last, 1e-5)
-        kept = squares if last in LEAVE_INTENSITIES else None
-        ahead, behind = (
-            lines.table({**values, name: values[name] + sign * step}, squares=kept)
-            for sign in (1, -1)
-        )
-        found[name] = (ahead - behind) / (2 * step)
-    return found
-
-
-STEPS = {"u": 1e-4, "v": 1e-4, "w": 1e-4, "divergence": 1e-4, "march": 1e-4, "b_iso": 1e-3}
-"""Of the differences; 1e-5 for others, which is far below what is determined and far above
-rounding."""
-
-LEAVE_INTENSITIES = {
-    *("zero", "displacement", "u", "v", "w", "divergence", "size_width", "strain_width"),
-}
-"""Parameters that change no structure factor."""

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from echolith.inverse.powder_kernels import add_lines, divergence_nodes
-from echolith.inverse.powder_lines import COLUMNS, PhaseLines, slopes
+from echolith.inverse.powder_kernels import add_lines
+from echolith.inverse.powder_lines import COLUMNS, PhaseLines
+from echolith.inverse.powder_slopes import slopes
 
 Array = npt.NDArray[np.float64]
 
@@ -24,15 +25,12 @@ class PatternModel:
         Of the parameters besides scales and background.
     background : int
         Chebyshev polynomials.
-    fixed : dict
-        Values of parameters that are not in ``names``.
     """
 
     angles: Array
     phases: tuple[PhaseLines, ...]
     names: tuple[str, ...]
     background: int
-    fixed: dict[str, float]
 
     @property
     def all_names(self) -> tuple[str, ...]:
@@ -42,14 +40,19 @@ class PatternModel:
 
     def values(self, vector: Array) -> dict[str, float]:
         """Return the parameters of a vector by name."""
-        free = dict(zip(self.all_names, vector.tolist(), strict=True))
-        return {**self.fixed, **free}
+        return dict(zip(self.all_names, vector.tolist(), strict=True))
 
-    def linear(self, vector: Array) -> Array:
-        """Return what scales and background multiply, (points, phases + polynomials)."""
+    def linear(self, vector: Array, *, only: int | None = None) -> Array:
+        """Return what scales and background multiply, (points, phases + polynomials).
+
+        With ``only`` all phases but one are 0.
+        """
         values = self.values(vector)
-        parts = [self._phase(lines, values, ())[0] for lines in self.phases]
-        return np.column_stack([*parts, self.polynomials])
+        parts = np.zeros((len(self.angles), len(self.phases)))
+        for position, lines in enumerate(self.phases):
+            if only in (None, position):
+                parts[:, position] = self._phase(lines, values, ())[0]
+        return np.column_stack([parts, self.polynomials])
 
     @property
     def polynomials(self) -> Array:
@@ -63,38 +66,39 @@ class PatternModel:
     ) -> tuple[Array, Array]:
         """Return the mean counts (points,) and their Jacobian (points, len(vector)).
 
-        Derivatives by what is not ``free`` may be left out as 0.
+        Derivatives by what is not ``free`` may be left out as 0; a phase of scale 0 that is not
+        free costs nothing.
         """
         values = self.values(vector)
         changing = tuple(name for i, name in enumerate(self.names) if free is None or free[i])
-        jacobian = np.zeros((len(self.angles), len(vector)))
-        count = len(self.names)
-        mean = np.zeros(len(self.angles))
+        places = [self.names.index(name) for name in changing]
+        count, polynomials = len(self.names), self.polynomials
+        jacobian = np.zeros((len(vector), len(self.angles)))
+        mean = polynomials @ vector[count + len(self.phases) :]
         for position, lines in enumerate(self.phases):
             scale = values[f"{lines.part.phase.name}.scale"]
+            if scale == 0 and free is not None and not free[count + position]:
+                continue
             pattern, by_name = self._phase(lines, values, changing)
             mean += scale * pattern
-            jacobian[:, count + position] = pattern
-            for index, column in by_name.items():
-                jacobian[:, index] += scale * column
-        polynomials = self.polynomials
-        jacobian[:, count + len(self.phases) :] = polynomials
-        mean += polynomials @ vector[count + len(self.phases) :]
-        return mean, jacobian
+            jacobian[count + position] = pattern
+            for index, row in by_name.items():
+                jacobian[places[index]] += scale * row
+        jacobian[count + len(self.phases) :] = polynomials.T
+        return mean, jacobian.T
 
     def _phase(
         self, lines: PhaseLines, values: dict[str, float], names: tuple[str, ...]
     ) -> tuple[Array, dict[int, Array]]:
         """Return one phase's pattern per scale, and derivatives by the index of their name."""
-        table = lines.table(values).reshape(-1, len(COLUMNS))
-        changing = slopes(lines, values, names)
+        squares = lines.squares(values)
+        table = lines.table(values, squares=squares).reshape(-1, len(COLUMNS))
+        changing = slopes(lines, values, names, squares=squares) if names else {}
         by = np.zeros((len(table), len(changing), len(COLUMNS)))
         for position, change in enumerate(changing.values()):
             by[:, position] = change.reshape(table.shape)
         pattern = np.zeros(len(self.angles))
-        jacobian = np.zeros((len(self.angles), len(changing)))
+        rows = np.zeros((len(changing), len(self.angles)))
         step = float(self.angles[1] - self.angles[0])
-        nodes, weights = divergence_nodes()
-        add_lines(float(self.angles[0]), step, table, by, nodes, weights, pattern, jacobian)
-        columns = {self.names.index(name): jacobian[:, p] for p, name in enumerate(changing)}
-        return pattern, columns
+        add_lines(float(self.angles[0]), step, table, by, pattern, rows)
+        return pattern, {names.index(name): row for name, row in zip(changing, rows, strict=True)}

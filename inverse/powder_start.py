@@ -102,12 +102,11 @@ def _met(
     lines: PhaseLines, values: Values, inverse_squares: Array, angles: Array, standing_out: Array
 ) -> Array:
     """Return how much of what stands out the lines of each cell meet, (cells,)."""
-    wavelength = lines.instrument.lines[0][0]
-    sine = np.minimum(0.5 * wavelength * np.sqrt(inverse_squares), 0.999)
-    two_theta = np.degrees(2 * np.arcsin(sine))
-    middle = two_theta[len(two_theta) // 2]
+    middle = lines.two_theta(values)[0]
     strength = lines.reflections.multiplicity * lines.squares(values)[0]
     weight = np.sqrt(strength * angle_factor(middle, lines.instrument))
-    weight[(middle > UP_TO) | (middle < angles[0]) | (middle > angles[-1])] = 0
+    used = (middle <= UP_TO) & (middle >= angles[0]) & (middle <= angles[-1])
+    sine = 0.5 * lines.instrument.lines[0][0] * np.sqrt(inverse_squares[:, used])
+    two_theta = np.degrees(2 * np.arcsin(np.minimum(sine, 0.999)))
     met = np.interp(two_theta, angles, standing_out, left=0, right=0)
-    return np.asarray(met @ weight / max(float(np.linalg.norm(weight)), 1e-12))
+    return np.asarray(met @ weight[used] / max(float(np.linalg.norm(weight[used])), 1e-12))

@@ -1,7 +1,6 @@
 """Rietveld refinement: from a powder pattern to cells, weights, profiles, with uncertainties."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -90,7 +89,6 @@ def refine(
         phases=lines,
         names=first.names,
         background=options.refined.background,
-        fixed={},
     )
     vector = np.zeros(len(model.all_names))
     vector[: len(first.names)] = [first.values[name] for name in first.names]
@@ -132,7 +130,7 @@ def found_cells(model: PatternModel, counts: Array, vector: Array) -> Array:
         vector = min(fits, key=lambda found: found.deviance).vector
         waiting.remove(first)
         scale = vector[len(model.names) + first]
-        left = np.maximum(left - scale * model.linear(vector)[:, first], 0)
+        left = np.maximum(left - scale * model.linear(vector, only=first)[:, first], 0)
     return vector
 
 
@@ -145,8 +143,9 @@ def _with(model: PatternModel, vector: Array, values: Mapping[str, float]) -> Ar
 
 def _alone(model: PatternModel, counts: Array, vector: Array, index: int) -> tuple[Array, float]:
     """Return the vector with one phase's best scale and background, and its deviance."""
-    vector = first_scales(model, counts, vector, only=index)
-    return vector, deviance(counts, model.linear(vector) @ vector[len(model.names) :])
+    design = model.linear(vector, only=index)
+    vector = first_scales(model, counts, vector, design=design)
+    return vector, deviance(counts, design @ vector[len(model.names) :])
 
 
 def _cell_fit(model: PatternModel, counts: Array, vector: Array, index: int) -> Fit:
@@ -162,13 +161,11 @@ def _cell_fit(model: PatternModel, counts: Array, vector: Array, index: int) -> 
 
 
 def first_scales(
-    model: PatternModel, counts: Array, vector: Array, *, only: int | None = None
+    model: PatternModel, counts: Array, vector: Array, *, design: Array | None = None
 ) -> Array:
     """Solve for scales and background with all else as it is; scales are 0 or more."""
-    design = model.linear(vector)
+    design = model.linear(vector) if design is None else design
     count = len(model.phases)
-    if only is not None:
-        design[:, [i for i in range(count) if i != only]] = 0
     root = 1 / np.sqrt(np.maximum(counts, 1.0))
     # The first polynomial is 1 and has its positive part; the others may have either sign.
     signed = np.concatenate([design, -design[:, count + 1 :]], axis=1) * root[:, None]
@@ -211,7 +208,7 @@ FIRST_FREE = {*CELL_NAMES, "scale", "displacement", "zero", "size_width"} | {
 }
 
 
-def _free(model: PatternModel, seen: Mask, wanted: Any) -> Mask:
+def _free(model: PatternModel, seen: Mask, wanted: Callable[[str], bool]) -> Mask:
     """Return which parameters are fitted: those wanted, without the lines of unseen phases."""
     hidden = {
         lines.part.phase.name for lines, found in zip(model.phases, seen, strict=True) if not found

@@ -46,13 +46,12 @@ def _unknown(
     acquisition: PowderAcquisition, powder: Powder
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Return the parameters of the mean and a small change of each."""
-    taken = acquisition
     values = {
-        "displacement": taken.displacement,
-        "peak_counts": taken.peak_counts,
+        "displacement": acquisition.displacement,
+        "peak_counts": acquisition.peak_counts,
         "divergence": 1.0,
-        **{name: getattr(taken.widths, name) for name in SHAPE},
-        **{f"background_{i}": value for i, value in enumerate(taken.background)},
+        **{name: getattr(acquisition.widths, name) for name in SHAPE},
+        **{f"background_{i}": value for i, value in enumerate(acquisition.background)},
     }
     scales = {
         "displacement": 2e-5,
@@ -62,7 +61,7 @@ def _unknown(
         "v": 1e-3,
         "w": 5e-4,
     }
-    scales |= {f"background_{i}": 1.0 for i in range(len(taken.background))}
+    scales |= {f"background_{i}": 1.0 for i in range(len(acquisition.background))}
     for index, part in enumerate(powder.sample):
         name = part.phase.name
         for axis in free_cell(part.phase):
@@ -82,22 +81,21 @@ def _unknown(
 def _mean(
     acquisition: PowderAcquisition, powder: Powder, values: Mapping[str, float]
 ) -> xr.Dataset:
-    taken = acquisition
-    widths = taken.widths.model_copy(update={name: values[name] for name in SHAPE})
-    background = tuple(values[f"background_{i}"] for i in range(len(taken.background)))
-    acquisition = taken.model_copy(
+    widths = acquisition.widths.model_copy(update={name: values[name] for name in SHAPE})
+    background = tuple(values[f"background_{i}"] for i in range(len(acquisition.background)))
+    changed = acquisition.model_copy(
         update={
             "displacement": values["displacement"],
             "peak_counts": values["peak_counts"],
             "widths": widths,
             "divergence": AxialDivergence(
-                sample=taken.divergence.sample * values["divergence"],
-                slit=taken.divergence.slit * values["divergence"],
+                sample=acquisition.divergence.sample * values["divergence"],
+                slit=acquisition.divergence.slit * values["divergence"],
             ),
             "background": background,
         }
     )
-    return powder_mean(_changed(powder, values), acquisition=acquisition)
+    return powder_mean(_changed(powder, values), acquisition=changed)
 
 
 def _changed(powder: Powder, values: Mapping[str, float]) -> tuple[PowderPhase, ...]:

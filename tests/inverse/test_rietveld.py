@@ -114,9 +114,7 @@ def test_the_jacobian_is_that_of_the_model() -> None:
     refined = Refined(zero=True, orientation=True, displacement_parameter=True)
     first = start(phases, TAKEN, refined)
     lines = tuple(PhaseLines(part=p, instrument=TAKEN, refined=refined) for p in phases)
-    model = PatternModel(
-        angles=TAKEN.angles, phases=lines, names=first.names, background=2, fixed={}
-    )
+    model = PatternModel(angles=TAKEN.angles, phases=lines, names=first.names, background=2)
     vector = np.array([*(first.values[name] for name in first.names), 80, 60, 100, 5])
     jacobian = model(vector)[1]
     for index, name in enumerate(model.all_names):
