@@ -5,6 +5,10 @@ import numpy.typing as npt
 import xarray as xr
 
 from echolith.errors import BadInputError
+from echolith.forward.powder_pattern import PowderAcquisition
+
+LINES_AGREE = 2e-3
+"""Å; wavelengths of one line are tabulated so far apart."""
 
 Array = npt.NDArray[np.float64]
 
@@ -46,3 +50,21 @@ def checked_pattern(measurement: xr.Dataset) -> tuple[Array, Array]:
     if not counts.any():
         raise BadInputError("all counts are 0; there is nothing to refine")
     return angles, counts
+
+
+def check_wavelength(measurement: xr.Dataset, instrument: PowderAcquisition) -> None:
+    """Compare the lines that a measurement says it was taken with, where it does.
+
+    Raises
+    ------
+    BadInputError
+        If the wavelengths are others than those of the instrument.
+    """
+    told = np.reshape(np.array(measurement.attrs.get("lines", [])), (-1, 2))
+    ours = np.array(instrument.lines)
+    if not len(told) or abs(told[0, 0] - ours[0, 0]) < LINES_AGREE:
+        return
+    raise BadInputError(
+        f"the pattern was taken with a wavelength of {told[0, 0]:g} Å, to be refined with "
+        f"{ours[0, 0]:g} Å; set the source's lines: acquisition.lines={told.tolist()}"
+    )

@@ -20,6 +20,7 @@ from echolith.validation.scenarios import (
     li_rich_redox,
     li_rich_surface,
     powder,
+    powder_phases,
     sxdm,
 )
 from echolith.validation.settings import resolve
@@ -92,6 +93,11 @@ def own_scenarios() -> dict[str, Entry]:
             summary=powder.LINIO2_SUMMARY,
             settings=powder.LayeredPowderSettings,
             make=powder.linio2_powder,
+        ),
+        "powder": Entry(
+            summary=powder_phases.SUMMARY,
+            settings=powder_phases.AnyPowderSettings,
+            make=powder_phases.powder,
         ),
         "nmc622-powder": Entry(
             summary=powder.NMC622_SUMMARY,

@@ -34,8 +34,8 @@ _atom_site_fract_y
 _atom_site_fract_z
 _atom_site_occupancy
 _atom_site_U_iso_or_equiv
-Li1 Li1+ 0 0 0.5 0.98(2) 0.0152
-Co1 Co3+ 0 0 0 1 0.0038(1)
+Li1 Li1+ 0 0 0 0.98(2) 0.0152
+Co1 Co3+ 0 0 0.5 1 0.0038(1)
 O1 O2- 0 0 0.23951(15) . ?
 """
 SYMBOL = "_symmetry_space_group_name_H-M 'R -3 m'"
@@ -141,7 +141,7 @@ WRONG = {
     "cannot be read as CIF": "this is no CIF",
     "0 data blocks": "data_x\n_cell_length_a 3\n",
     "2 data blocks": GOOD + GOOD.replace("data_LiCoO2", "data_other"),
-    "names Co": GOOD.replace("Co1 Co3+ 0 0 0 1 0.0038(1)\n", ""),
+    "names Co": GOOD.replace("Co1 Co3+ 0 0 0.5 1 0.0038(1)\n", ""),
     "known symbol": LICOO2.format(symmetry=""),
     "'R -7 m'": GOOD.replace("R -3 m", "R -7 m"),
     "no space group in a tabulated setting": LICOO2.format(

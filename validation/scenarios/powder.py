@@ -19,6 +19,7 @@ from echolith.forward.crystal_phases import crystal_phase
 from echolith.forward.noise import PoissonCounting
 from echolith.forward.powder_pattern import PowderAcquisition, PowderPhase, powder_mean
 from echolith.forward.powder_profile import AxialDivergence
+from echolith.inverse.powder_checks import check_wavelength
 from echolith.inverse.powder_parameters import OccupancyShift, free_cell
 from echolith.inverse.rietveld import RietveldOptions, refine
 from echolith.seeds import stream
@@ -79,13 +80,13 @@ def lfp_powder(settings: LfpPowderSettings) -> Scenario:
     def build(seed: int) -> Powder:
         weights = (settings.fraction, 1 - settings.fraction)
         parts = [
-            _grains(phase, weight, settings)
-            for phase, weight in zip(_drawn(known, settings, seed), weights, strict=True)
+            grains(phase, weight, settings)
+            for phase, weight in zip(drawn_cells(known, settings, seed), weights, strict=True)
             if weight > 0
         ]
         return Powder(sample=tuple(parts))
 
-    return _scenario("lfp-powder", settings, known, build, ("weight_LiFePO4",), ())
+    return powder_scenario("lfp-powder", settings, known, build, ("weight_LiFePO4",), ())
 
 
 def linio2_powder(settings: LayeredPowderSettings) -> Scenario:
@@ -102,15 +103,15 @@ def _layered(scenario: str, crystal: str, settings: LayeredPowderSettings) -> Sc
     ideal, slopes = without_exchange(crystal_phase(crystal))
 
     def build(seed: int) -> Powder:
-        (phase,) = _drawn((ideal,), settings, seed)
+        (phase,) = drawn_cells((ideal,), settings, seed)
         mixed = exchanged(phase, slopes, settings.exchange)
-        return Powder(sample=(_grains(mixed, 1.0, settings),), exchange=settings.exchange)
+        return Powder(sample=(grains(mixed, 1.0, settings),), exchange=settings.exchange)
 
     shift = OccupancyShift(name="exchange", phase=crystal, slopes=slopes)
-    return _scenario(scenario, settings, (ideal,), build, ("exchange",), (shift,))
+    return powder_scenario(scenario, settings, (ideal,), build, ("exchange",), (shift,))
 
 
-def _scenario(
+def powder_scenario(
     name: str,
     settings: PowderSettings,
     known: tuple[CrystalPhase, ...],
@@ -118,6 +119,7 @@ def _scenario(
     quantities: tuple[str, ...],
     shifts: tuple[OccupancyShift, ...],
 ) -> Scenario:
+    """Make a scenario of phases that the solver knows, its quantities beside their cells."""
     lengths = tuple(
         f"{axis}_{phase.name}" for phase in known for axis in free_cell(phase) if axis in "abc"
     )
@@ -162,6 +164,7 @@ def _solve(
     measurement: xr.Dataset,
 ) -> xr.Dataset:
     taken = settings.acquisition
+    check_wavelength(measurement, taken)
     instrument = PowderAcquisition(
         geometry=taken.geometry, lines=taken.lines, polarization=taken.polarization
     )
@@ -176,7 +179,19 @@ def _solve(
         instrument=instrument,
         options=settings.solver.model_copy(update={"refined": refined}),
     )
-    return found.assign(_scalars(found, known))
+    return found.assign(_scalars(found, known)).assign_attrs(conclusion=_agreement(found))
+
+
+def _agreement(found: xr.Dataset) -> str:
+    """Say how well the pattern is met, and what is not determined."""
+    unknown = found.attrs["undetermined"]
+    return (
+        f"Weighted R {100 * float(found['r_weighted']):.2f} %, "
+        f"{100 * float(found['r_expected']):.2f} % expected of counting alone; chi squared "
+        f"{float(found['chi_squared']):.2f}."
+        + ("" if found.attrs["converged"] else " The fit did not converge.")
+        + (f" Not determined: {', '.join(unknown)}." if unknown else "")
+    )
 
 
 def _scalars(found: xr.Dataset, known: tuple[CrystalPhase, ...]) -> dict[str, xr.DataArray]:
@@ -240,7 +255,7 @@ def _truth(known: tuple[CrystalPhase, ...], powder: Powder) -> xr.Dataset:
     return truth
 
 
-def _drawn(
+def drawn_cells(
     known: tuple[CrystalPhase, ...], settings: PowderSettings, seed: int
 ) -> tuple[CrystalPhase, ...]:
     """Return phases with lengths of their cells drawn, as symmetry allows."""
@@ -257,7 +272,8 @@ def _drawn(
     return tuple(found)
 
 
-def _grains(phase: CrystalPhase, weight: float, settings: PowderSettings) -> PowderPhase:
+def grains(phase: CrystalPhase, weight: float, settings: PowderSettings) -> PowderPhase:
+    """Return a phase with the crystallites of the settings."""
     return PowderPhase(
         phase=phase,
         weight=weight,
