@@ -35,11 +35,17 @@ def prominence(angles: Array, counts: Array) -> Array:
     The root keeps a few strong lines from deciding alone.
     """
     step = float(angles[1] - angles[0])
-    size = max(3, int(WINDOW / step))
-    background = gaussian_filter1d(percentile_filter(counts.astype(float), 15, size=size), size / 2)
+    background = lower_part(angles, counts)
     above = np.maximum(counts - background, 0) / np.sqrt(np.maximum(background, 1.0))
     blurred = gaussian_filter1d(np.sqrt(gaussian_filter1d(above, 1.0)), BLUR / step)
     return np.asarray(blurred - blurred.mean())
+
+
+def lower_part(angles: Array, counts: Array) -> Array:
+    """Return what counts are between the lines, smooth."""
+    size = max(3, int(WINDOW / (angles[1] - angles[0])))
+    low = percentile_filter(counts.astype(float), 15, size=size)
+    return np.asarray(gaussian_filter1d(low, size / 2))
 
 
 def nearest_cells(
