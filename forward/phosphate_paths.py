@@ -105,9 +105,10 @@ def ray_paths(
         Å in each of `PHASES`.
     """
     whole = np.array([-np.inf, np.inf])
-    return slab_paths(
+    (paths,) = slab_paths(
         bodies, view, edges=whole, shape=shape, pixel_size=pixel_size, rays=rays, cell=cell
-    )[0]
+    )
+    return np.asarray(paths)
 
 
 def slab_paths(

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -76,9 +77,13 @@ def less_varied(
     step = np.float32(1 / (NORM * size))
     count = near.shape[-3]
     rows = [(start, min(start + ROWS, count)) for start in range(0, count, ROWS)]
+
+    def towards(part: tuple[int, int], by: np.float32) -> None:
+        dual_step(u, step, by, part[0], part[1], dual, ahead)
+
     for _ in range(inner):
-        spread(lambda part: primal(near, ahead, *part, u), rows)
+        spread(lambda part: primal(near, ahead, part[0], part[1], u), rows)
         further, t = momentum(t)
-        spread(lambda part, by=further: dual_step(u, step, by, *part, dual, ahead), rows)
-    spread(lambda part: primal(near, dual, *part, u), rows)
+        spread(partial(towards, by=further), rows)
+    spread(lambda part: primal(near, dual, part[0], part[1], u), rows)
     return u

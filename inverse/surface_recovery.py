@@ -8,20 +8,13 @@ from pydantic import Field
 
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import Settings
-from echolith.inverse.column_composition import (
-    CompositionOptions,
-    displacements,
-    measure_composition,
-)
+from echolith.inverse.column_composition import CompositionOptions, measure_composition
 from echolith.inverse.columns import find_columns
+from echolith.inverse.filled_sites import displacements
 from echolith.inverse.site_fit import SiteFitOptions, fit_sites
 from echolith.inverse.site_lattice import sites_of
-from echolith.inverse.surface_phase import (
-    PhaseOptions,
-    classify_surface,
-    expected_contents,
-    occupancies,
-)
+from echolith.inverse.surface_contents import expected_contents
+from echolith.inverse.surface_phase import PhaseOptions, classify_surface, occupancies
 from echolith.inverse.surface_segmentation import find_edge, surely_bulk
 from echolith.inverse.wdd import wdd
 

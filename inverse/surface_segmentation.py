@@ -15,7 +15,7 @@ from pydantic import Field
 
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import Settings
-from echolith.inverse.column_composition import sites_filled
+from echolith.inverse.filled_sites import sites_filled
 from echolith.units import Angstrom
 
 Array = npt.NDArray[np.float64]

@@ -20,7 +20,7 @@ from echolith.forward.acquisition import StemAcquisition
 from echolith.forward.column_information import column_information
 from echolith.forward.simulation import Simulation
 from echolith.inverse.column_response import LITHIUM, METAL
-from echolith.inverse.surface_phase import Surface
+from echolith.inverse.surface_kinds import Surface
 from echolith.protocols import Noise
 from echolith.structures.projected_cell import ProjectedParameters
 from echolith.validation.column_bound import NOTES

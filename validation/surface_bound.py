@@ -18,7 +18,7 @@ from echolith.forward.acquisition import StemAcquisition
 from echolith.forward.column_information import ColumnInformation, column_information
 from echolith.forward.simulation import Simulation
 from echolith.inverse.column_response import LITHIUM, METAL
-from echolith.inverse.surface_phase import CONTENTS, Surface
+from echolith.inverse.surface_kinds import CONTENTS, Surface
 from echolith.protocols import Noise
 from echolith.structures.li_rich_oxide import periodic_specimen
 from echolith.structures.occupation import Occupation

@@ -6,17 +6,15 @@ from scipy.stats import binom
 
 from echolith.errors import BadInputError
 from echolith.forward.phase_object import phase_object_mean
-from echolith.inverse.column_composition import (
-    alkali_contrast,
-    displacements,
-    measure_composition,
-)
+from echolith.inverse.column_composition import measure_composition
 from echolith.inverse.column_response import LITHIUM, METAL, OXYGEN, response
 from echolith.inverse.columns import find_columns
+from echolith.inverse.filled_sites import alkali_contrast, displacements
 from echolith.inverse.lattice_search import search_lattice
 from echolith.inverse.site_fit import fit_sites
 from echolith.inverse.site_lattice import sites_of
-from echolith.inverse.surface_phase import UNDETERMINED, PhaseOptions, classify_surface
+from echolith.inverse.surface_kinds import UNDETERMINED
+from echolith.inverse.surface_phase import PhaseOptions, classify_surface
 from echolith.inverse.surface_recovery import composed_surface, recover_surface
 from echolith.inverse.surface_segmentation import DepthRule, find_edge, is_surface, surely_bulk
 from tests.inverse.phase_sets import acquisition

@@ -10,7 +10,7 @@ from scipy.special import ndtr
 
 import echolith as el
 from echolith.errors import BadInputError
-from echolith.inverse.surface_phase import CONTENTS, Surface
+from echolith.inverse.surface_kinds import CONTENTS, Surface
 from echolith.validation.damage_bound import common_columns, drawn_covariance, growth_information
 from echolith.validation.scenario import Scenario
 from echolith.validation.scenarios.li_rich_damage import LiRichDamageSettings

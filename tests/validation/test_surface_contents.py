@@ -7,7 +7,8 @@ from ase import Atoms
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echolith.inverse.surface_phase import CONTENTS, Surface, classify_surface
+from echolith.inverse.surface_kinds import CONTENTS, Surface
+from echolith.inverse.surface_phase import classify_surface
 from echolith.inverse.surface_segmentation import find_edge, surely_bulk
 from echolith.structures.column_composition import true_composition
 from echolith.structures.spinel_sites import PHASES, VARIANTS, SurfacePhase, Wyckoff, wyckoff_sites

@@ -23,7 +23,7 @@ from echolith.forward.surface_growth import (
     depths_of_exposures,
 )
 from echolith.inverse.surface_damage import recover_damage
-from echolith.inverse.surface_phase import Surface
+from echolith.inverse.surface_kinds import Surface
 from echolith.structures.li_rich_states import state_parameters
 from echolith.structures.surface_layers import SurfacePhase
 from echolith.units import Angstrom

@@ -23,7 +23,7 @@ from echolith.forward.acquisition import (
 from echolith.forward.noise import PoissonCounting
 from echolith.forward.placement import to_scan_frame
 from echolith.forward.stem import Simulation, stem_mean
-from echolith.inverse.surface_phase import Surface
+from echolith.inverse.surface_kinds import Surface
 from echolith.inverse.surface_recovery import SurfaceSolver, recover_surface
 from echolith.structures.li_rich_oxide import Occupation
 from echolith.structures.li_rich_states import ChargeState, Region, state_parameters
