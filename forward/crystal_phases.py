@@ -5,7 +5,7 @@ import numpy as np
 from echolith.forward.crystal_phase import CrystalPhase, PhaseSite
 from echolith.forward.powder_pattern import PowderPhase
 from echolith.structures.crystal_table import CrystalData
-from echolith.structures.crystals import crystal_data
+from echolith.structures.crystals import crystal_data, crystal_names
 from echolith.structures.phosphate_cells import end_member_shares, phosphate_data
 from echolith.structures.phosphate_plates import PhosphateSpecimen
 from echolith.units import Angstrom
@@ -45,6 +45,11 @@ def crystal_phase(name: str, data: CrystalData | None = None) -> CrystalPhase:
     )
     group = spacegroup_name(data.spacegroup, data.setting)
     return CrystalPhase(name=name, spacegroup=group, cell=data.cell, sites=sites)
+
+
+def table_phases() -> tuple[CrystalPhase, ...]:
+    """Return every crystal of the table as a phase, as candidates for a search."""
+    return tuple(crystal_phase(name) for name in crystal_names())
 
 
 def spacegroup_name(number: int, setting: int) -> str:
