@@ -121,14 +121,14 @@ def single_crystal(
         raise BadInputError(f"domains = {domains}; expected 1 or more")
     rng = stream(seed, "strained crystal")
     places = places_of(size.shape)
-    reach = faceted(rng).reach(places)
+    outline = faceted(rng)
     domain, gap = parted(size.shape, domains, rng)
     turned = np.radians(step) * rng.standard_normal((domains + 1, 2)) * (domains > 1)
     return strained(
         size,
         reference=reference,
-        domain=np.where((reach < 1) & ~gap, domain, 0),
-        stretched=(gradient or SpacingGradient()).strain(reach, places / 2),
+        domain=np.where((outline.reach(places) < 1) & ~gap, domain, 0),
+        stretched=(gradient or SpacingGradient()).strain(outline.depth(places), places / 2),
         turned=turned[domain],
         strain=strain,
         tilt=tilt,
@@ -186,14 +186,14 @@ def crystal_cluster(
     rng = stream(seed, "crystal cluster")
     places = places_of(size.shape)
     domain, gap = parted(size.shape, grains, rng)
-    reach = faceted(rng).reach(places)
+    outline = faceted(rng)
     turned = np.radians(orientation) * rng.standard_normal((grains + 1, 2))
     stretched = strain * rng.standard_normal(grains + 1)
-    through = (gradient or SpacingGradient()).strain(reach, places / 2)
+    through = (gradient or SpacingGradient()).strain(outline.depth(places), places / 2)
     return strained(
         size,
         reference=reference,
-        domain=np.where((reach < 1) & ~gap, domain, 0),
+        domain=np.where((outline.reach(places) < 1) & ~gap, domain, 0),
         stretched=stretched[domain] + through,
         turned=turned[domain],
         strain=strain / 3,

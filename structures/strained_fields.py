@@ -23,8 +23,8 @@ class SpacingGradient:
     Attributes
     ----------
     radial : float
-        Strain of the rim over that of the core. It grows with the square of the way from the core
-        to the nearest face: so diffusion at a constant current leaves a round particle.
+        Strain of the middle of a face over that of the core. It grows with the square of the way:
+        so diffusion at a constant current leaves a round particle. Corners are further.
     linear : float
         Strain of one side over that of the other.
     direction : float
@@ -46,19 +46,19 @@ class SpacingGradient:
                 f"{self.direction:g}°; expected strains of -0.1 to 0.1 and a finite angle"
             )
 
-    def strain(self, reach: Floats, across: Floats) -> Floats:
+    def strain(self, depth: Floats, across: Floats) -> Floats:
         """Return the strain of pixels.
 
         Parameters
         ----------
-        reach : array, (...)
-            0 in the core, 1 at the rim.
+        depth : array, (...)
+            0 in the core, 1 at the middle of a face.
         across : array, (..., 2)
             Place (y, x) from the middle, over the width of the particle.
         """
         turn = np.radians(self.direction)
         along = across @ np.array([np.sin(turn), np.cos(turn)])
-        return np.asarray(self.radial * reach**2 + self.linear * along)
+        return np.asarray(self.radial * depth**2 + self.linear * along)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +79,11 @@ class Outline:
     def reach(self, places: Floats) -> Floats:
         """Return 0 at the origin and 1 at the nearest face, for places (..., 2)."""
         return np.asarray((places @ self.normals.T / self.limits).max(axis=-1))
+
+    def depth(self, places: Floats) -> Floats:
+        """Return the same but smooth, so that no edge runs from the core to a corner."""
+        out = np.maximum(places @ self.normals.T / self.limits, 0)
+        return np.asarray((out**6).sum(axis=-1) ** (1 / 6))
 
     @property
     def radii(self) -> Floats:

@@ -1,7 +1,6 @@
 """Several strained crystals side by side, of sizes from a distribution."""
 
 import numpy as np
-import numpy.typing as npt
 
 from echolith.errors import BadInputError
 from echolith.seeds import stream
@@ -110,12 +109,12 @@ def particle_field(
     stretched, turned = np.zeros(size.shape), np.zeros((*size.shape, 2))
     offsets = between * rng.standard_normal(len(diameters))
     tilts = np.radians(orientation) * rng.standard_normal((len(diameters), 2))
-    grid = np.stack(np.indices(size.shape), axis=-1) * size.pixel
     for n, centre in enumerate(_centres(size, outlines, margin, rng)):
-        away = grid - centre
-        reach = outlines[n].reach(away)
-        inside = reach < 1
-        through = (gradient or SpacingGradient()).strain(reach, away / diameters[n])
+        away = _grid(size) - centre
+        inside = outlines[n].reach(away) < 1
+        through = (gradient or SpacingGradient()).strain(
+            outlines[n].depth(away), away / diameters[n]
+        )
         domain[inside] = n + 1
         stretched[inside] = offsets[n] + through[inside]
         turned[inside] = tilts[n]
@@ -132,15 +131,19 @@ def particle_field(
     )
 
 
+def _grid(size: MapSize) -> Floats:
+    """Return places (y, x) of the pixels, Å."""
+    return np.asarray(np.moveaxis(np.indices(size.shape), 0, -1) * size.pixel, dtype=np.float64)
+
+
 def _centres(
     size: MapSize, outlines: list[Outline], margin: float, rng: np.random.Generator
 ) -> Floats:
     """Return places (y, x), Å, whose circles about the outlines do not meet; large ones first."""
     radii = np.array([outline.radii.max() for outline in outlines]) + size.pixel
-    grid = np.stack(np.indices(size.shape), axis=-1) * size.pixel
-    rim = np.minimum(grid, (np.array(size.shape) - 1) * size.pixel - grid).min(axis=-1) - margin
+    grid = _grid(size)
+    free = np.minimum(grid, grid[-1, -1] - grid).min(axis=-1) - margin
     centres = np.zeros((len(radii), 2))
-    free: npt.NDArray[np.float64] = rim
     for done, n in enumerate(np.argsort(-radii, kind="stable")):
         places = np.argwhere(free > radii[n])
         if not len(places):

@@ -76,8 +76,12 @@ def test_gradients_are_added_to_what_there_is(
     away = np.hypot(x, y)
     assert rest[away < 200] == pytest.approx(0, abs=0.15 * (abs(radial) + abs(linear)) + 1e-12)
     rim = inside & ndimage.binary_dilation(~inside)
+    # A pixel of the rim lies up to one in 15 inside; a corner of two faces is 2 ** (1 / 6) as far.
+    slack = 0.2 * abs(linear) + 1e-12
+    low, high = sorted((0.75 * radial, 1.35 * radial))
     reached = rest[rim[inside]]
-    assert reached == pytest.approx(radial, abs=0.2 * (abs(radial) + abs(linear)) + 1e-12)
+    assert low - slack <= reached.min()
+    assert reached.max() <= high + slack
     # Nothing else changes.
     assert (plain.tilt == changed.tilt).all()
     assert (plain.width == changed.width).all()
@@ -89,7 +93,7 @@ def test_a_crystal_and_a_cluster_carry_gradients() -> None:
         plain, changed = (make(SIZE, reference=4.7, gradient=g, seed=3) for g in (None, gradient))
         added = (changed.strain - plain.strain)[changed.domain > 0]
         assert 0 <= added.min() < 1e-4
-        assert 4.5e-3 < added.max() <= 5e-3
+        assert 5e-3 < added.max() < 1.35 * 5e-3
 
 
 @FEW
