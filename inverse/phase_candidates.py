@@ -16,6 +16,7 @@ from echolith.forward.powder_profile import (
     gaussian_width,
     lorentzian_width,
 )
+from echolith.inverse.le_bail_model import free_lines
 from echolith.inverse.powder_fit import fit
 from echolith.inverse.powder_lines import PhaseLines, pseudo_voigt
 from echolith.inverse.powder_model import PatternModel
@@ -27,10 +28,12 @@ from echolith.inverse.unexplained_lines import unexplained_lines
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-MODEL_ERROR = 0.05
-"""Of the Bragg intensity of what is explained: texture, atoms and profile are not known better."""
+MODEL_ERROR = 0.03
+"""Of the Bragg intensity of what is explained, at least: profiles are not known better."""
 WIDTH_AT = 40.0
 """2 theta in degrees, where the width of lines that nothing is known of is taken."""
+NEAR = 2.0
+"""Widths of a line, about which its tails are not known better."""
 SMOOTH = 2.0
 """Points, standard deviation."""
 
@@ -49,7 +52,11 @@ class Explained:
         With their cells, sizes and strains.
     patterns : array, (points, phases)
         Mean counts of each phase.
+    changes : tuple of arrays, (points, changes)
+        For each phase, what free intensities of its lines and its parameters change.
     background : array, (points,)
+    model_error : float
+        Of the mean counts of all phases, as a part of them.
     result : xarray.Dataset, optional
         Of the refinement of all.
     """
@@ -60,7 +67,9 @@ class Explained:
     refined: Refined
     parts: tuple[PowderPhase, ...]
     patterns: Array
+    changes: tuple[Array, ...] = ()
     background: Array
+    model_error: float = MODEL_ERROR
     result: xr.Dataset | None = None
 
     @property
@@ -79,12 +88,37 @@ class Explained:
         # Where something is not explained yet its counts are the better mean.
         mean = np.maximum(self.bragg + self.background, gaussian_filter1d(self.counts, SMOOTH))
         mean = np.maximum(mean, 1.0)
-        return np.asarray(mean + (MODEL_ERROR * self.bragg) ** 2)
+        return np.asarray(mean + (self.model_error * self.near) ** 2)
+
+    @cached_property
+    def near(self) -> Array:
+        """Mean counts of all phases, or what they are next to; profiles are wrong there too."""
+        width = NEAR * line_width(self.instrument) / (self.angles[1] - self.angles[0])
+        return np.maximum(self.bragg, gaussian_filter1d(self.bragg, width))
+
+    @cached_property
+    def left(self) -> Array:
+        """What the phases cannot explain however strong their lines are, in standard deviations."""
+        left = (self.counts - self.bragg - self.background) / np.sqrt(self.variance)
+        return np.asarray(left - self.known @ (self.known.T @ left))
+
+    def with_error(self) -> "Explained":
+        """Return the same with the error of the model that is seen where its phases are."""
+        there = self.near > self.background
+        excess = ((self.left**2 - 1) * self.variance)[there].sum() / max(
+            (self.near[there] ** 2).sum(), 1e-300
+        )
+        return replace(
+            self, model_error=float(np.sqrt(max(self.model_error**2 + excess, MODEL_ERROR**2)))
+        )
 
     @cached_property
     def known(self) -> Array:
-        """An orthonormal basis of what scales and background change, in standard deviations."""
-        columns = np.column_stack([self.patterns, polynomials(self)])
+        """An orthonormal basis of what phases and background can change, in standard deviations.
+
+        Every line may be stronger or weaker: texture and atoms fake no other phase.
+        """
+        columns = np.column_stack([*self.changes, polynomials(self)])
         columns = columns[:, columns.any(axis=0)] / np.sqrt(self.variance)[:, None]
         return np.asarray(np.linalg.qr(columns / np.linalg.norm(columns, axis=0))[0])
 
@@ -94,18 +128,17 @@ class Explained:
             self,
             parts=self.parts[:index] + self.parts[index + 1 :],
             patterns=np.delete(self.patterns, index, axis=1),
+            changes=self.changes[:index] + self.changes[index + 1 :],
         )
 
     def standing_out(self, pattern: Array) -> float:
-        """Return how many standard deviations a pattern is above 0, scales and background free.
+        """Return how many standard deviations a pattern is above 0, beside what is known.
 
         The square is by how much the weighted sum of squares falls with it.
         """
-        root = np.sqrt(self.variance)
-        own = pattern / root
+        own = pattern / np.sqrt(self.variance)
         own = own - self.known @ (self.known.T @ own)
-        left = (self.counts - self.bragg - self.background) / root
-        return float(own @ left / max(np.linalg.norm(own), 1e-12))
+        return float(own @ self.left / max(np.linalg.norm(own), 1e-12))
 
     def misfit(self, mean: Array) -> float:
         """Return the weighted sum of squares about a mean."""
@@ -260,14 +293,30 @@ def with_parts(explained: Explained, parts: tuple[PowderPhase, ...]) -> Explaine
     values = model.values(vector)
     count = len(parts)
     scales = vector[len(first.names) : len(first.names) + count]
+    lines = free_lines(model)
+    columns, _ = lines.columns(vector)
+    slopes = model(vector)[1][:, : len(first.names)]
+    shared = ["." not in name for name in first.names]
+    changes = [
+        np.column_stack(
+            [
+                columns[:, np.unique(own)],
+                slopes[:, [name.startswith(f"{part.phase.name}.") for name in first.names]],
+            ]
+        )
+        for part, own in zip(parts, lines.line, strict=True)
+    ]
+    changes[0] = np.column_stack([changes[0], slopes[:, shared]])
     return replace(
         explained,
         instrument=fitted_instrument(instrument, values),
         parts=tuple(fitted_part(part, instrument, values) for part in parts),
         patterns=model.linear(vector)[:, :count] * scales,
+        changes=tuple(changes),
         background=result["background"].values,
+        model_error=MODEL_ERROR,
         result=result,
-    )
+    ).with_error()
 
 
 def fitted_instrument(instrument: PowderAcquisition, values: Values) -> PowderAcquisition:
@@ -287,22 +336,21 @@ def fitted_instrument(instrument: PowderAcquisition, values: Values) -> PowderAc
 
 def left_over(explained: Explained) -> xr.Dataset:
     """Return the lines that are not explained."""
-    gaussian, lorentzian = (
-        float(of(np.array([WIDTH_AT]), explained.instrument.widths, **more)[0])
-        for of, more in (
-            (gaussian_width, {}),
-            (lorentzian_width, {"wavelength": explained.instrument.lines[0][0]}),
-        )
-    )
-    width, _ = pseudo_voigt(gaussian, lorentzian)
     return unexplained_lines(
         explained.angles,
-        explained.counts,
-        explained.bragg + explained.background,
-        explained.variance,
-        width=float(width),
+        explained.left,
+        np.sqrt(explained.variance),
+        width=line_width(explained.instrument),
         wavelength=explained.instrument.lines[0][0],
     )
+
+
+def line_width(instrument: PowderAcquisition) -> float:
+    """Return the full width of a line of the instrument in the middle of patterns, degree."""
+    middle = np.array([WIDTH_AT])
+    gaussian = gaussian_width(middle, instrument.widths)
+    lorentzian = lorentzian_width(middle, instrument.widths, wavelength=instrument.lines[0][0])
+    return float(pseudo_voigt(gaussian, lorentzian)[0][0])
 
 
 def fitted_part(part: PowderPhase, instrument: PowderAcquisition, values: Values) -> PowderPhase:

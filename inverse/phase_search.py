@@ -202,12 +202,14 @@ def _in_place(
     """Return candidates in place of a phase, with the rise of the weighted sum of squares."""
     rest = found.without(index)
     needed = rest.standing_out(found.patterns[:, index])
-    own = found.misfit(added(rest, found.parts[index]).mean)
+    own = found.misfit(added(rest, found.parts[index], iterations=12).mean)
+    # Where the model does not meet the counts, differences of the misfit count for less.
+    unit = max(1.0, own / len(found.counts))
     trials = []
     for phase in candidates:
         if phase.name not in found.names:
             best = likely_parts(rest, phase)[0]
             if best.significance > LIKE * needed:
                 addition = added(rest, best.part, iterations=12)
-                trials.append((addition.part, found.misfit(addition.mean) - own))
+                trials.append((addition.part, (found.misfit(addition.mean) - own) / unit))
     return trials

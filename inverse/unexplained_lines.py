@@ -12,16 +12,16 @@ LEAST = 6.0
 
 
 def unexplained_lines(
-    angles: Array, counts: Array, mean: Array, variance: Array, *, width: float, wavelength: float
+    angles: Array, left: Array, spread: Array, *, width: float, wavelength: float
 ) -> xr.Dataset:
     """Return the lines that stand out of a mean, found by a matched filter.
 
-    z = sum g r / v / sqrt(sum g² / v) for a line g in the residual r of variance v.
+    z = sum g r / s / sqrt(sum g² / s²) for a line g, r what is left in standard deviations s.
 
     Parameters
     ----------
-    angles, counts, mean, variance : array, (points,)
-        2 theta in degrees; variance of the counts about the mean, errors of the model included.
+    angles, left, spread : array, (points,)
+        2 theta in degrees; what is left in standard deviations; these, in photons.
     width : float
         Full width of a line at half maximum, degree.
     wavelength : float
@@ -37,8 +37,8 @@ def unexplained_lines(
     reach = int(np.ceil(2 * width / step))
     shape = np.exp(-4 * np.log(2) * (np.arange(-reach, reach + 1) * step / width) ** 2)
     shape /= shape.sum()
-    met = np.convolve((counts - mean) / variance, shape, mode="same")
-    norm = np.convolve(1 / variance, shape**2, mode="same")
+    met = np.convolve(left / spread, shape, mode="same")
+    norm = np.convolve(1 / spread**2, shape**2, mode="same")
     significance = met / np.sqrt(norm)
     places, _ = find_peaks(significance, height=LEAST, distance=max(1, reach // 2))
     unit = ("unexplained",)
