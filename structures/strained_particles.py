@@ -13,6 +13,9 @@ from echolith.structures.strained_crystals import (
 )
 from echolith.structures.strained_fields import Outline, SpacingGradient, faceted
 
+ATTEMPTS = 100
+"""To place particles, before they are said not to fit."""
+
 
 def particle_diameters(count: int, *, mean: float, spread: float, seed: int = 0) -> Floats:
     """Draw diameters of particles from a log-normal distribution, (count,).
@@ -139,18 +142,30 @@ def _grid(size: MapSize) -> Floats:
 def _centres(
     size: MapSize, outlines: list[Outline], margin: float, rng: np.random.Generator
 ) -> Floats:
-    """Return places (y, x), Å, whose circles about the outlines do not meet; large ones first."""
+    """Return places (y, x), Å, whose circles about the outlines do not meet."""
     radii = np.array([outline.radii.max() for outline in outlines]) + size.pixel
+    most = 0
+    for _ in range(ATTEMPTS):
+        centres = _arranged(size, radii, margin, rng)
+        placed = int(np.isfinite(centres[:, 0]).sum())
+        if placed == len(radii):
+            return centres
+        most = max(most, placed)
+    raise BadInputError(
+        f"{most} of {len(radii)} particles fit into {size.shape} pixels of {size.pixel:g} Å; take "
+        "fewer or smaller ones, or a larger map"
+    )
+
+
+def _arranged(size: MapSize, radii: Floats, margin: float, rng: np.random.Generator) -> Floats:
+    """Return places drawn one after the other, large ones first; NaN where none is left."""
     grid = _grid(size)
     free = np.minimum(grid, grid[-1, -1] - grid).min(axis=-1) - margin
-    centres = np.zeros((len(radii), 2))
-    for done, n in enumerate(np.argsort(-radii, kind="stable")):
+    centres = np.full((len(radii), 2), np.nan)
+    for n in np.argsort(-radii, kind="stable"):
         places = np.argwhere(free > radii[n])
         if not len(places):
-            raise BadInputError(
-                f"{done} of {len(radii)} particles fit into {size.shape} pixels of "
-                f"{size.pixel:g} Å; take fewer or smaller ones, or a larger map"
-            )
+            break
         centres[n] = (places[rng.integers(len(places))] + rng.uniform(-0.5, 0.5, 2)) * size.pixel
         free = np.minimum(free, np.linalg.norm(grid - centres[n], axis=-1) - radii[n])
     return centres

@@ -51,12 +51,12 @@ class ParticleMatch:
 
 
 def match_particles(estimate: xr.DataArray, truth: xr.DataArray) -> ParticleMatch:
-    """Match segmented to true particles by their common voxels.
+    """Match segmented to true particles by their common voxels, or pixels of a map.
 
     Parameters
     ----------
     estimate, truth : xarray.DataArray
-        Numbers of particles from 1, 0 where there is none; dims z, y, x, the same voxels.
+        Numbers of particles from 1, 0 where there is none; the same voxels.
 
     Returns
     -------
@@ -94,10 +94,10 @@ def _numbers(which: npt.NDArray[np.bool_]) -> Indices:
 def _common_voxels(estimate: xr.DataArray, truth: xr.DataArray) -> Counts:
     """Return the number of voxels by number in the estimate and number in the truth."""
     sizes = [dict(array.sizes) for array in (estimate, truth)]
-    if sizes[0] != sizes[1] or set(sizes[0]) != {"z", "y", "x"}:
+    if sizes[0] != sizes[1]:
         raise BadInputError(
-            f"estimate has voxels {sizes[0]}, truth {sizes[1]}; expected the same z, y and x; "
-            "rasterise the truth on the voxels of the estimate"
+            f"estimate has voxels {sizes[0]}, truth {sizes[1]}; expected the same; rasterise the "
+            "truth on the voxels of the estimate"
         )
     ours = estimate.values.ravel().astype(np.int64)
     theirs = truth.transpose(*estimate.dims).values.ravel().astype(np.int64)

@@ -47,7 +47,17 @@ def particle_truth(
 
 
 def particle_metrics() -> tuple[NamedMetric, ...]:
-    """Return the scores of particles: found, missed, merged, split, false; errors of their table.
+    """Return the scores of particles: those of their labels, and errors of their table."""
+    return (
+        *label_metrics(),
+        particle_rms("composition"),
+        *(particle_rms(name) for name in RELATIVE),
+        absolute_error("active_fraction", unit="1", scale=1.0),
+    )
+
+
+def label_metrics() -> tuple[NamedMetric, ...]:
+    """Return the scores of labels: particles found, missed, merged, split, false.
 
     `found_particles` is the share of the true ones whose voxels agree by more than half.
     """
@@ -57,9 +67,6 @@ def particle_metrics() -> tuple[NamedMetric, ...]:
         _counted("merged_particles", lambda match: len(match.merged)),
         _counted("split_particles", lambda match: len(match.split)),
         _counted("false_particles", lambda match: len(match.false)),
-        particle_rms("composition"),
-        *(particle_rms(name) for name in RELATIVE),
-        absolute_error("active_fraction", unit="1", scale=1.0),
     )
 
 
