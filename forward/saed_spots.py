@@ -1,0 +1,122 @@
+"""Spots of single crystals in electron diffraction: places and intensities on the Ewald sphere."""
+
+from enum import Enum
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+from scipy.spatial.transform import Rotation
+
+from echolith.forward.acquisition import Settings
+from echolith.forward.crystal_phase import CrystalPhase
+from echolith.forward.electron_factors import electron_structure_factors
+from echolith.forward.optics import wavelength
+from echolith.forward.structure_factors import Integers
+from echolith.units import Angstrom, Degree, Electronvolt
+
+Array = npt.NDArray[np.float64]
+
+PATCH = 6
+"""Standard deviations of a spot to which it is drawn."""
+
+
+class Theory(Enum):
+    """How strong a spot is."""
+
+    KINEMATIC = "kinematic"
+    """(t / xi)² sinc²(t s): right where weak."""
+    TWO_BEAM = "two-beam"
+    """The same with s² + 1 / xi² in place of s²: never more than the beam."""
+
+
+class SingleCrystal(Settings):
+    """A plate-like crystal in the beam."""
+
+    phase: CrystalPhase
+    orientation: tuple[Degree, Degree, Degree] = (0.0, 0.0, 0.0)
+    """Rotation vector from the crystal's Cartesian axes (x along a, z along c*) to x (columns), y
+    (rows) and z (along the beam)."""
+    thickness: Annotated[Angstrom, Field(gt=5, le=2000)] = 150.0
+    """Along the beam; a spot is as long as its inverse."""
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Of the selected area."""
+    theory: Theory = Theory.TWO_BEAM
+
+    @property
+    def rotation(self) -> Array:
+        """The orientation as a matrix, (3, 3)."""
+        return np.asarray(Rotation.from_rotvec(self.orientation, degrees=True).as_matrix())
+
+
+class Spots(NamedTuple):
+    """Spots of a crystal: indices, tangent of the scattering angle along x and y, intensity."""
+
+    hkl: Integers
+    tangent: Array
+    share: Array
+
+
+def reciprocal_basis(phase: CrystalPhase) -> Array:
+    """Return a*, b*, c* as columns, 1/Å: x along a, z along c*."""
+    return np.linalg.inv(np.array(phase.unit_cell.orth.mat.tolist())).T
+
+
+def lattice_points(phase: CrystalPhase, *, longest: float) -> tuple[Integers, Array]:
+    """Return every (hkl) with |g| up to ``longest`` (1/Å) but 000, and its g, (points, 3)."""
+    limit = np.ceil(longest * np.array(phase.cell[:3])).astype(int)
+    axes = [np.arange(-n, n + 1) for n in limit]
+    hkl = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    g = hkl @ reciprocal_basis(phase).T
+    length = np.linalg.norm(g, axis=1)
+    keep = (length <= longest) & (length > 0)
+    return hkl[keep].astype(np.int64), g[keep]
+
+
+def crystal_spots(crystal: SingleCrystal, *, energy: Electronvolt, reach: float) -> Spots:
+    """Return the spots up to a scattering angle ``reach`` (rad), intensities as parts of the beam.
+
+    A lattice point g has a spike along the beam, which meets the Ewald sphere at the excitation
+    error s: k + g + s z is as long as k.
+    """
+    k = 1 / wavelength(energy)
+    hkl, g = lattice_points(crystal.phase, longest=2 * k * np.sin(reach / 2))
+    g = g @ crystal.rotation.T
+    across = (g[:, :2] ** 2).sum(axis=1)
+    along = np.sqrt(k**2 - across)
+    s = along - k - g[:, 2]
+    factors = np.abs(electron_structure_factors(crystal.phase, hkl, energy=energy))
+    coupling = wavelength(energy) * factors / crystal.phase.volume
+    share = crystal.share * spot_intensity(s, coupling, crystal.thickness, crystal.theory)
+    keep = share > 1e-9
+    return Spots(hkl[keep], g[keep, :2] / along[keep, None], share[keep])
+
+
+def spot_intensity(s: Array, coupling: Array, thickness: Angstrom, theory: Theory) -> Array:
+    """Return intensities over that of the beam; the coupling is 1 / extinction distance, 1/Å.
+
+    References
+    ----------
+    Reimer and Kohl, *Transmission Electron Microscopy*, 5th ed., eq. 7.60 (two beams; xi = pi V /
+    (lambda F) there with s in radians per Å is 1 / coupling here up to pi).
+    """
+    root = np.abs(s)
+    if theory is Theory.TWO_BEAM:
+        # Extinction distance pi k V / F: with F in Å the coupling is lambda F / (pi V).
+        root = np.hypot(s, coupling / np.pi)
+    return np.asarray((coupling * thickness * np.sinc(thickness * root)) ** 2)
+
+
+def add_spots(counts: Array, places: Array, electrons: Array, *, width: float) -> Array:
+    """Return counts with Gaussian spots of so many electrons at places (x, y) in pixels."""
+    total = counts.copy()
+    reach = int(np.ceil(PATCH * width))
+    for (x, y), amount in zip(places, electrons, strict=True):
+        left, top = int(np.rint(x)) - reach, int(np.rint(y)) - reach
+        columns = np.arange(max(left, 0), min(left + 2 * reach + 1, counts.shape[1]))
+        rows = np.arange(max(top, 0), min(top + 2 * reach + 1, counts.shape[0]))
+        along_x = np.exp(-0.5 * ((columns - x) / width) ** 2)
+        along_y = np.exp(-0.5 * ((rows - y) / width) ** 2)
+        patch = np.outer(along_y, along_x) * (amount / (2 * np.pi * width**2))
+        total[np.ix_(rows, columns)] += patch
+    return total
