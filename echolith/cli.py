@@ -14,6 +14,8 @@ from echolith import __version__
 from echolith.cli_compare import compare, leaderboard, resolve, solver_process
 from echolith.cli_options import (
     Config,
+    FileFormat,
+    Given,
     Json,
     MemoryLimit,
     NoiseFree,
@@ -120,6 +122,7 @@ def run(
     measurement: Annotated[
         Path | None, typer.Option(help="Invert this recorded measurement instead of simulating.")
     ] = None,
+    given: Given = None,
     solver: SolverTarget = None,
     python: Python = None,
     time_limit: TimeLimit = 600.0,
@@ -138,7 +141,7 @@ def run(
     keep = out / "stages" if out is not None else None
     with session(strict=strict, workers=workers) as progress:
         if measurement is not None:
-            result = _invert(chosen, measurement, foreign, progress, keep=keep)
+            result = _invert(chosen, measurement, given, foreign, progress, keep=keep)
             summary, failed = result.summary, False
         elif seeds is not None:
             outcome = _run_seeds(
@@ -207,6 +210,7 @@ def export(
     config: Config = None,
     structure: Structure = None,
     noise_free: NoiseFree = False,
+    file_format: FileFormat = None,
     workers: Workers = None,
     strict: Strict = False,
     as_json: Json = False,
@@ -221,6 +225,7 @@ def export(
             out,
             seed=seed,
             noise_free=noise_free,
+            other=out / f"measurement.{file_format.value}" if file_format else None,
             progress=progress.update,
             announce=progress.announce,
         )
@@ -273,6 +278,7 @@ def _solver(
 def _invert(
     chosen: "Scenario",
     path: Path,
+    given: list[str] | None,
     solver: "Solver | None",
     progress: Progress,
     *,
@@ -280,10 +286,11 @@ def _invert(
 ) -> "Run":
     from echolith.forward.importers import read_measurement
     from echolith.validation.run import invert
+    from echolith.validation.settings import parse_assignments
 
-    return invert(
-        chosen, read_measurement(path), solver=solver, keep=keep, announce=progress.announce
-    )
+    overrides = parse_assignments(given or [])
+    recorded = read_measurement(path, dose=overrides.pop("dose", None), overrides=overrides)
+    return invert(chosen, recorded, solver=solver, keep=keep, announce=progress.announce)
 
 
 def _run_seeds(

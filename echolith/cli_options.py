@@ -18,6 +18,13 @@ Structure = Annotated[
     Path | None, typer.Option(help="Crystal to use instead: CIF, POSCAR or extended XYZ.")
 ]
 NoiseFree = Annotated[bool, typer.Option("--noise-free", help="Switch counting noise off.")]
+Given = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="What the file of a recorded measurement lacks: name=value, e.g. delta=31.2 or "
+        "step_time=12.5; repeatable."
+    ),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse what would only be warned of.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for results.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Threads; all processors by default.")]
@@ -30,6 +37,20 @@ class VaryOption(StrEnum):
     SPECIMEN = "specimen"
 
 
+class FormatOption(StrEnum):
+    """Other kinds of file: powder patterns, and rocking curves of a raster in NeXus."""
+
+    XY = "xy"
+    XYE = "xye"
+    DAT = "dat"
+    UXD = "uxd"
+    NEXUS = "nxs"
+
+
+FileFormat = Annotated[
+    FormatOption | None,
+    typer.Option("--format", help="Write the measurement in this format as well."),
+]
 SolverTarget = Annotated[
     str | None,
     typer.Option(

@@ -7,7 +7,8 @@ from pathlib import Path
 from ase import Atoms
 
 from echolith import __version__
-from echolith.dataset import save, save_truth
+from echolith.dataset import load, save, save_truth
+from echolith.forward.exporters import write_measurement
 from echolith.structures.files import write_structure
 from echolith.validation.scenario import Scenario
 
@@ -18,6 +19,7 @@ def export_case(
     *,
     seed: int,
     noise_free: bool = False,
+    other: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
     announce: Callable[[str], None] = lambda _name: None,
 ) -> dict[str, Path]:
@@ -34,6 +36,9 @@ def export_case(
     seed : int
     noise_free : bool
         Write the expected counts.
+    other : Path, optional
+        Another file for the measurement; its suffix says how
+        (`echolith.forward.exporters.write_measurement`).
     progress : callable, optional
         Told (row blocks written, row blocks in all).
     announce : callable
@@ -42,7 +47,7 @@ def export_case(
     Returns
     -------
     dict of Path
-        ``measurement``, ``truth``, ``settings`` and, for atomistic specimens, ``specimen``.
+        ``measurement``, ``truth``, ``settings``; ``specimen`` of atomistic ones; ``other``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     announce("build")
@@ -53,6 +58,10 @@ def export_case(
     files = {"measurement": folder / "measurement.h5", "truth": folder / "truth.h5"}
     digest = save(measurement, files["measurement"], progress=progress)
     save_truth(scenario.truth(specimen), files["truth"], measurement_hash=digest)
+    if other is not None:
+        announce(f"write {other.name}")
+        write_measurement(load(files["measurement"]), other)
+        files["other"] = other
     files["settings"] = folder / "settings.json"
     content = {
         "scenario": scenario.name,

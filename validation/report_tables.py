@@ -1,13 +1,10 @@
 """The tables of a report: rows of printed text."""
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from echolith.validation.distance_figures import Z95, error_unit, known_errors, long_name
 from echolith.validation.statistics_figures import kind_name
-from echolith.validation.tables import Reading, readable, readings
+from echolith.validation.tables import Reading, decimals, readable, readings
 
 if TYPE_CHECKING:
     from echolith.validation.report import ReportContent
@@ -28,14 +25,6 @@ def printed(
     if value is None:
         return "–"
     return f"{value * unit.factor:{'+' if sign else ''}.{digits}f}".replace("-", MINUS)
-
-
-def decimals(unit: Reading, sizes: Iterable[float | None], *, least: int = 2) -> int:
-    """Return how many decimals show two digits of the smallest of some standard deviations."""
-    known = [abs(size) * unit.factor for size in sizes if size]
-    if not known:
-        return least
-    return int(np.clip(1 - np.floor(np.log10(min(known))), least, 9))
 
 
 def _interval(

@@ -1,5 +1,6 @@
 """Plain-text tables for people at a terminal."""
 
+import math
 from collections.abc import Iterable, Mapping
 from statistics import median
 from typing import Any, NamedTuple
@@ -74,17 +75,26 @@ def summary_table(summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def decimals(unit: Reading, sizes: Iterable[float | None], *, least: int = 2) -> int:
+    """Return how many decimals show two digits of the smallest of some standard deviations."""
+    known = [abs(size) * unit.factor for size in sizes if size]
+    if not known:
+        return least
+    return min(max(1 - math.floor(math.log10(min(known))), least), 9)
+
+
 def _quantities(quantities: dict[str, dict[str, Any]], units: Mapping[str, Reading]) -> list[str]:
     lines = [f"{'quantity':<12} {'truth':>9} {'estimate':>9} {'std':>8} {'error':>8}  unit"]
     for name, q in quantities.items():
         unit, factor = units.get(q["unit"]) or readable(q["unit"])
         both = q["truth"] is not None and q["estimate"] is not None
         error = q["estimate"] - q["truth"] if both else None
+        digits = decimals(Reading(unit, factor), [q["std"] or error])
         cells = [
-            _number(_scaled(q["truth"], factor), "9.2f"),
-            _number(_scaled(q["estimate"], factor), "9.2f"),
-            _number(_scaled(q["std"], factor), "8.2f"),
-            _number(_scaled(error, factor), "+8.2f"),
+            _number(_scaled(q["truth"], factor), f"9.{digits}f"),
+            _number(_scaled(q["estimate"], factor), f"9.{digits}f"),
+            _number(_scaled(q["std"], factor), f"8.{digits}f"),
+            _number(_scaled(error, factor), f"+8.{digits}f"),
         ]
         lines.append(f"{name:<12} {' '.join(cells)}  {unit}")
     return lines

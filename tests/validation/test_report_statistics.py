@@ -16,7 +16,7 @@ from echolith.validation.distance_figures import known_errors
 from echolith.validation.drawing import plain_ticks
 from echolith.validation.figures import hero_figure
 from echolith.validation.report import ReportContent, render_report
-from echolith.validation.report_tables import decimals, printed, tiles
+from echolith.validation.report_tables import printed, tiles
 from echolith.validation.statistics import Residuals, calibration, efficiency
 from echolith.validation.statistics_figures import (
     PULLS,
@@ -24,7 +24,7 @@ from echolith.validation.statistics_figures import (
     spread_and_bound,
     value_errors,
 )
-from echolith.validation.tables import Reading
+from echolith.validation.tables import Reading, decimals
 from tests.validation.report_content import report_content
 
 CASES, VALUES = 12, 20
