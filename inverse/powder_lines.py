@@ -23,7 +23,7 @@ from echolith.forward.structure_factors import (
     spacing,
     structure_factors,
 )
-from echolith.inverse.powder_parameters import Refined, Values, cell_of
+from echolith.inverse.powder_parameters import Refined, Values, cell_of, equal_height
 
 Array = npt.NDArray[np.float64]
 
@@ -110,7 +110,7 @@ class PhaseLines:
         offsets = self.instrument.model_copy(
             update={name: values[name] for name in ("zero", "displacement") if name in values}
         )
-        height = values.get("divergence", 0.0)
+        height = values.get("divergence", equal_height(self.instrument.divergence))
         return np.stack(
             [
                 two_theta + angle_shift(two_theta, offsets),

@@ -12,7 +12,7 @@ from echolith.errors import BadInputError
 from echolith.forward.acquisition import Settings
 from echolith.forward.crystal_phase import CrystalPhase
 from echolith.forward.powder_pattern import PowderAcquisition, PowderPhase
-from echolith.forward.powder_profile import SCHERRER
+from echolith.forward.powder_profile import SCHERRER, AxialDivergence
 
 Array = npt.NDArray[np.float64]
 Values = Mapping[str, float]
@@ -54,7 +54,8 @@ class Refined(Settings):
     lorentzian: bool = True
     """Crystallite size and microstrain of each phase, on top of the instrument's X and Y."""
     divergence: bool = True
-    """Axial divergence, sample and slit alike."""
+    """Axial divergence, sample and slit alike. With the displacement it costs the cells most: a
+    standard, measured before, tells it and the widths."""
     orientation: bool = False
     """March-Dollase coefficient of each phase."""
     displacement_parameter: bool = False
@@ -64,6 +65,14 @@ class Refined(Settings):
     """Phase and label of sites whose z is refined (other coordinates stay)."""
     background: Annotated[int, Field(ge=1, le=30)] = 6
     """Chebyshev polynomials."""
+
+
+def equal_height(divergence: AxialDivergence) -> float:
+    """Return the height of sample and slit alike that shifts lines as much as the two do.
+
+    The mean shift goes with the mean square of the two heights (over the radius).
+    """
+    return float(np.hypot(divergence.sample, divergence.slit) / np.sqrt(2))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +152,7 @@ def _of_instrument(instrument: PowderAcquisition, refined: Refined) -> Iterator[
         yield "w", instrument.widths.w
     if refined.divergence:
         # At 0 nothing depends on it to first order, so a fit would never leave.
-        yield "divergence", max(instrument.divergence.sample, instrument.divergence.slit, 0.01)
+        yield "divergence", max(equal_height(instrument.divergence), 0.01)
 
 
 def _of_phase(

@@ -14,6 +14,8 @@ from echolith.inverse.powder_parameters import free_cell
 from echolith.validation.information import Information, Parameters, fisher_information
 
 SHAPE = ("u", "v", "w")
+OF_STANDARD = (*SHAPE, "divergence")
+"""What a standard, measured before, tells of the instrument."""
 CELL = ("a_", "b_", "c_")
 
 
@@ -25,9 +27,15 @@ class Powder:
     exchange: float | None = None
 
 
-def powder_information(acquisition: PowderAcquisition, powder: Powder) -> Information:
-    """Return what the pattern tells, all that a refinement changes being unknown."""
+def powder_information(
+    acquisition: PowderAcquisition, powder: Powder, *, calibrated: bool = False
+) -> Information:
+    """Return what the pattern tells, all that a refinement changes being unknown.
+
+    The instrument's widths and axial divergence are known where it is ``calibrated``.
+    """
     values, scales = _unknown(acquisition, powder)
+    known = {name: values.pop(name) for name in OF_STANDARD} if calibrated else {}
     sample, units = powder.sample, {"exchange": "1"}
     for name in values:
         if name.startswith(CELL):
@@ -35,7 +43,7 @@ def powder_information(acquisition: PowderAcquisition, powder: Powder) -> Inform
     parameters = Parameters(
         values=values,
         scales=scales,
-        mean=lambda changed: _mean(acquisition, powder, changed),
+        mean=lambda changed: _mean(acquisition, powder, {**known, **changed}),
         quantities=lambda changed: _asked(sample, changed),
         units=units,
     )

@@ -56,6 +56,8 @@ class PowderSettings(Settings):
     strain: Annotated[float, Field(ge=0, le=0.01)] = 5e-4
     march: Annotated[float, Field(gt=0.2, le=5)] = 1.0
     """Preferred orientation of 001 (March-Dollase)."""
+    calibrated: bool = False
+    """The solver knows the instrument's widths and axial divergence, as from a standard."""
     solver: RietveldOptions = RietveldOptions()
 
 
@@ -145,7 +147,9 @@ def powder_scenario(
             "divergence of equal heights to second order, against Voigt lines and its exact curve.",
             "Both take structure factors from the same tables.",
         ),
-        information=partial(powder_information, settings.acquisition),
+        information=partial(
+            powder_information, settings.acquisition, calibrated=settings.calibrated
+        ),
         residuals=powder_residuals,
     )
 
@@ -169,6 +173,10 @@ def _solve(
         geometry=taken.geometry, lines=taken.lines, polarization=taken.polarization
     )
     refined = settings.solver.refined
+    if settings.calibrated:
+        standard = {"widths": taken.widths, "divergence": taken.divergence}
+        instrument = instrument.model_copy(update=standard)
+        refined = refined.model_copy(update={"gaussian": False, "divergence": False})
     if not refined.occupancies:
         refined = refined.model_copy(update={"occupancies": shifts})
     if settings.march != 1:
