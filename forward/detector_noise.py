@@ -97,7 +97,8 @@ class DetectorNoise:
     def _recorded(self, counts: xr.DataArray, seed: int) -> xr.DataArray:
         if self.saturation is not None and self.saturation < np.iinfo(counts.dtype).max:
             most = counts.dtype.type(int(self.saturation))
-            counts = counts.copy(data=np.minimum(counts.data, most))
+            recorded = np.minimum(counts.data, most).astype(np.min_scalar_type(most))
+            counts = counts.copy(data=recorded)
         if not self.readout:
             return counts
         return draw_units(

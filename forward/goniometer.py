@@ -8,6 +8,9 @@ The incident beam goes along +x, z points up, wave vectors are in 1/Å with 2 pi
 
 is the scattering vector in the frame of the specimen at eta = phi = 0.
 
+Tilts are measured from the nominal direction n of a reflection's Q, towards e1 and e2: the axes
+z, x, y of the specimen, turned so that z becomes n by the shortest way (`Reflection`).
+
 References
 ----------
 Colalongo et al., Microstructures 4 (2024) 2024044, whose geometry this is.
@@ -74,6 +77,21 @@ class Goniometer(Settings):
     def wavenumber(self) -> float:
         """k, 1/Å."""
         return 2 * np.pi * self.beam_energy / PLANCK_TIMES_LIGHT
+
+
+class Reflection(Settings):
+    """Nominal direction of the Q of lattice planes, in the frame of the specimen."""
+
+    inclination: Annotated[Degree, Field(ge=0, lt=90)] = 0.0
+    """Of the normal n of the planes from z; 0: of the specimen's surface (specular)."""
+    azimuth: Annotated[Degree, Field(ge=-360, le=360)] = 0.0
+    """Of n about z, from x towards y."""
+
+    @property
+    def axes(self) -> Array:
+        """e1, e2 and n as columns, (3, 3): ``Q @ axes`` is Q along them."""
+        about = _about_z(np.radians(self.azimuth))
+        return np.asarray(about @ _about_y(np.radians(self.inclination)) @ about.T)
 
 
 def scattering_vectors(
@@ -143,15 +161,48 @@ def bragg_angle(goniometer: Goniometer, spacing: float) -> float:
     return float(np.degrees(np.arcsin(sine)))
 
 
-def voxel_volumes(vectors: Array) -> Array:
+def bragg_setting(
+    goniometer: Goniometer, spacing: float, reflection: Reflection
+) -> tuple[Goniometer, float]:
+    """Return the goniometer whose detector faces a reflection at its phi, and eta in degrees.
+
+    ``k_f - k_i = R_y(-eta) R_z(-phi) Q`` is elastic where its x is ``-Q² / 2k``.
+
+    Raises
+    ------
+    BadInputError
+        If no eta brings the planes to diffract.
+    """
+    theta = np.radians(bragg_angle(goniometer, spacing))
+    q = _about_z(-np.radians(goniometer.phi)) @ reflection.axes[:, 2]
+    across, lift = np.hypot(q[0], q[2]), np.arctan2(q[0], q[2])
+    if across <= np.sin(theta):
+        raise BadInputError(
+            f"planes inclined by {reflection.inclination:g}° towards {reflection.azimuth:g}° do "
+            f"not diffract at phi = {goniometer.phi:g}°; turn phi towards that azimuth"
+        )
+    eta = lift + np.arcsin(np.sin(theta) / across)
+    seen = 2 * np.sin(theta) * _about_y(-eta) @ q + np.array([1.0, 0.0, 0.0])
+    angles = {
+        "nu": float(np.degrees(-np.arctan2(seen[1], seen[0]))),
+        "delta": float(np.degrees(np.arcsin(seen[2]))),
+    }
+    return goniometer.model_copy(update=angles), float(np.degrees(eta))
+
+
+def voxel_volumes(vectors: Array, *, eta: Array | None = None) -> Array:
     """Return the volumes in Q of the voxels of a rocking curve, 1/Å³.
 
     Parameters
     ----------
     vectors : array, (eta, rows, columns, 3)
         As from `scattering_vectors`.
+    eta : array, (eta,), optional
+        Angles, degree: every frame stands for their median step; by default they are even.
     """
-    steps = [np.gradient(vectors, axis=axis) for axis in range(3)]
+    turns = np.arange(len(vectors)) if eta is None else eta / np.median(np.diff(eta))
+    steps = [np.gradient(vectors, turns, axis=0)]
+    steps += [np.gradient(vectors, axis=axis) for axis in (1, 2)]
     return np.asarray(np.abs(np.einsum("...i,...i", steps[0], np.cross(steps[1], steps[2]))))
 
 
@@ -164,6 +215,25 @@ def lean(vectors: Array) -> Array:
     angle = np.degrees(np.arctan2(across, vectors[..., 2]))
     turn = np.arctan2(vectors[..., 1], vectors[..., 0])
     return np.stack([angle * np.cos(turn), angle * np.sin(turn)], axis=-1)
+
+
+def lean_slopes(vectors: Array) -> Array:
+    """Return the derivative of `lean` by the vector, (..., 2, 3), degree Å.
+
+    An error along the lean changes it by ``1 / |Q|``, one across it by ``lean / |Q| sin(lean)``.
+    """
+    length = np.linalg.norm(vectors, axis=-1)[..., None]
+    angle = np.arctan2(np.hypot(vectors[..., 0], vectors[..., 1]), vectors[..., 2])[..., None]
+    turn = np.arctan2(vectors[..., 1], vectors[..., 0])[..., None]
+    zero = np.zeros_like(turn)
+    towards = np.concatenate([np.cos(turn), np.sin(turn)], axis=-1)
+    beside = np.concatenate([-np.sin(turn), np.cos(turn)], axis=-1)
+    along = np.concatenate([np.cos(angle) * towards, -np.sin(angle)], axis=-1)
+    across = np.concatenate([beside, zero], axis=-1) / np.sinc(angle / np.pi)
+    slopes = (
+        towards[..., :, None] * along[..., None, :] + beside[..., :, None] * across[..., None, :]
+    )
+    return np.asarray(np.degrees(slopes / length[..., None]))
 
 
 def _about_y(angle: Array) -> Array:

@@ -4,7 +4,7 @@ Each point of the specimen has one peak, a Gaussian in the space of Q; a focused
 points at once. Between the eta scans the specimen drifts, as where the centre of rotation is off.
 """
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import dask.array as da
 import numpy as np
@@ -18,7 +18,8 @@ from echolith.errors import BadInputError
 from echolith.forward.acquisition import Settings
 from echolith.forward.goniometer import (
     Goniometer,
-    bragg_angle,
+    Reflection,
+    bragg_setting,
     checked_energy,
     scattering_vectors,
     voxel_volumes,
@@ -35,6 +36,10 @@ class RockingCurve(Settings):
     """How a map of rocking curves is taken; the reflection meets the middle of the detector."""
 
     beam_energy: Electronvolt = 9000.0
+    reflection: Reflection = Reflection()
+    """Tilts of the specimen are from its direction towards e1 and e2."""
+    phi: Annotated[Degree, Field(ge=-360, le=360)] = 0.0
+    """Of the specimen about z; eta, nu and delta follow from it and the reflection."""
     distance: Annotated[float, Field(gt=100)] = 6000.0
     """From specimen to detector, in pixels."""
     scan: tuple[Annotated[int, Field(ge=2)], Annotated[int, Field(ge=2)]] = (40, 40)
@@ -58,6 +63,8 @@ class RockingCurve(Settings):
     """Pixels of the detector that count nothing; known."""
     hot: Annotated[int, Field(ge=0)] = 0
     """Pixels that count 20 photons in every frame; not known."""
+    saturation: Annotated[int, Field(ge=1)] | None = None
+    """Photons a pixel counts at most in a frame; None: any number."""
 
     @field_validator("beam_energy")
     @classmethod
@@ -70,13 +77,30 @@ class RockingCurve(Settings):
         return np.asarray((np.arange(self.etas) - (self.etas - 1) / 2) * self.eta_step)
 
 
-def goniometer_of(settings: RockingCurve, reference: Angstrom) -> Goniometer:
-    """Return the specular setting of a lattice spacing, its reflection in the middle."""
+class CurveVoxels(NamedTuple):
+    """Where the frames of a rocking curve lie: Q along e1, e2 and n of the reflection, 1/Å."""
+
+    goniometer: Goniometer
+    eta: Array
+    vectors: Array
+    volumes: Array
+
+
+def curve_voxels(settings: RockingCurve, reference: Angstrom) -> CurveVoxels:
+    """Return the voxels about a reflection, which meets the middle of the detector."""
     centre = ((settings.pixels[0] - 1) / 2, (settings.pixels[1] - 1) / 2)
-    specular = Goniometer(
-        beam_energy=settings.beam_energy, distance=settings.distance, centre=centre
+    turned = Goniometer(
+        beam_energy=settings.beam_energy,
+        phi=settings.phi,
+        distance=settings.distance,
+        centre=centre,
     )
-    return specular.model_copy(update={"delta": 2 * bragg_angle(specular, reference)})
+    goniometer, middle = bragg_setting(turned, reference, settings.reflection)
+    eta = middle + settings.etas_from_bragg
+    rows, columns = np.meshgrid(*(np.arange(n) for n in settings.pixels), indexing="ij")
+    vectors = scattering_vectors(goniometer, eta=eta, rows=rows, columns=columns)
+    local = vectors @ settings.reflection.axes
+    return CurveVoxels(goniometer, eta, local, voxel_volumes(local))
 
 
 def rocking_curve_mean(
@@ -96,18 +120,15 @@ def rocking_curve_mean(
     xarray.Dataset
         ``counts`` (scan_y, scan_x, eta, detector_y, detector_x), float32, lazy, one chunk a row of
         the scan; coordinates ``eta`` in degrees, ``scan_y``, ``scan_x`` in Å, ``monitor`` (eta),
-        ``valid`` (detector_y, detector_x); ``attrs["goniometer"]`` (JSON).
+        ``valid`` (detector_y, detector_x); attributes ``goniometer``, ``reflection`` (JSON) and
+        ``saturation``.
 
     Raises
     ------
     BadInputError
         If the scan and the drift reach beyond the specimen's grid.
     """
-    goniometer = goniometer_of(settings, specimen.reference)
-    eta = goniometer.delta / 2 + settings.etas_from_bragg
-    rows, columns = np.meshgrid(*(np.arange(n) for n in settings.pixels), indexing="ij")
-    vectors = scattering_vectors(goniometer, eta=eta, rows=rows, columns=columns)
-    volumes = voxel_volumes(vectors)
+    goniometer, eta, vectors, volumes = curve_voxels(settings, specimen.reference)
     rng = stream(seed, "rocking curve")
     monitor = 1 + settings.monitor_noise * rng.standard_normal(settings.etas)
     dead, hot = _bad_pixels(settings, rng)
@@ -126,6 +147,12 @@ def rocking_curve_mean(
         for n in range(settings.scan[0])
     ]
     axes = [(np.arange(n) - (n - 1) / 2) * settings.step for n in settings.scan]
+    attrs: dict[str, str | float] = {
+        "goniometer": goniometer.model_dump_json(),
+        "reflection": settings.reflection.model_dump_json(),
+    }
+    if settings.saturation is not None:
+        attrs["saturation"] = float(settings.saturation)
     return xr.Dataset(
         {"counts": (DIMS, da.concatenate(series), {"units": "photons"})},
         coords={
@@ -135,7 +162,7 @@ def rocking_curve_mean(
             "monitor": ("eta", monitor, {"units": "1"}),
             "valid": (("detector_y", "detector_x"), ~dead),
         },
-        attrs={"goniometer": goniometer.model_dump_json()},
+        attrs=attrs,
     )
 
 

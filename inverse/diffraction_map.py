@@ -1,6 +1,11 @@
-"""Maps of strain, lattice spacing, tilt and peak widths from rocking curves of a raster."""
+"""Maps of strain, lattice spacing, tilt and peak widths from rocking curves of a raster.
 
-import warnings
+The frames are read twice, in blocks of rows of the scan: once to find bad pixels, missing frames
+and the region where the photons are, once to fit the points. Blocks are fitted by themselves, so
+that what is found does not depend on them, and a run broken off goes on with the next block.
+"""
+
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -8,26 +13,35 @@ import numpy.typing as npt
 import xarray as xr
 from pydantic import Field
 
-from echolith.errors import BadInputError, BadInputWarning
 from echolith.forward.acquisition import Settings
-from echolith.forward.goniometer import Goniometer, lean, scattering_vectors, voxel_volumes
-from echolith.inverse.diffraction_peaks import PeakFit, Peaks, fit_peaks
+from echolith.forward.goniometer import scattering_vectors, voxel_volumes
+from echolith.inverse.diffraction_frames import DIMS, Frames, checked_frames
+from echolith.inverse.diffraction_overview import Region, Usable, overview, usable
+from echolith.inverse.diffraction_peaks import PeakFit, PeakMethod, Peaks, fit_peaks
+from echolith.inverse.diffraction_result import (
+    finished_maps,
+    warn_of_region,
+    warn_of_saturation,
+    warn_of_steps,
+    warn_of_wavelength,
+)
+from echolith.inverse.diffraction_voxels import BEYOND, FITTED, Voxels
+from echolith.inverse.staged_solver import Keep, kept_nowhere
 from echolith.units import Angstrom
 
 Array = npt.NDArray[np.float64]
-COARSE = 2.0
-"""Standard deviations of a peak that a step of eta may be wide."""
-DIMS = ("scan_y", "scan_x", "eta", "detector_y", "detector_x")
-HOT = 12.0
-"""Times the median of its neighbours from which a pixel is hot, on average over all frames."""
 
 
 class DiffractionMap(Settings):
     """How maps are made."""
 
+    method: PeakMethod = PeakMethod.LIKELIHOOD
     reference: Annotated[Angstrom, Field(gt=0)] | None = None
     """Lattice spacing without strain; by default the median of the map."""
     peaks: PeakFit = PeakFit()
+    region: Region | None = None
+    """First and one past the last eta, row and column of the frames to fit; by default where the
+    photons are."""
     drift: tuple[float, float] = (0.0, 0.0)
     """Steps (rows, columns) of the scan by which the specimen moves from one eta to the next, as
     known: whole frames are given to the point they are nearest to, none is interpolated."""
@@ -38,192 +52,120 @@ class DiffractionMap(Settings):
     """Standard deviations of the kurtosis from which a point is said to have several peaks."""
 
 
-def recover_map(measurement: xr.Dataset, *, options: DiffractionMap | None = None) -> xr.Dataset:
+def recover_map(
+    measurement: xr.Dataset, *, options: DiffractionMap | None = None, keep: Keep = kept_nowhere
+) -> xr.Dataset:
     """Fit every point of a raster and return its maps.
 
     Strain is (d - d0) / d0 = |Q0| / |Q| - 1, so that expansion is positive; the tilt of Q against
-    the normal n = z is its magnitude atan2(|Q x n|, Q n) with the azimuth atan2(Qy, Qx).
+    the direction n of the reflection is its magnitude atan2(|Q x n|, Q n) with the azimuth
+    atan2(Q e2, Q e1); for the specular reflection n, e1, e2 are z, x, y
+    (`echolith.forward.goniometer.Reflection`).
 
     Parameters
     ----------
     measurement : xarray.Dataset
-        As from `echolith.forward.rocking_curve.rocking_curve_mean`, drawn.
+        As from `echolith.forward.rocking_curve.rocking_curve_mean`, drawn; lazy counts are read in
+        blocks of rows.
     options : DiffractionMap, optional
+    keep : callable
+        Keeps pieces, see `echolith.inverse.staged_solver.PiecewiseSolver`.
 
     Returns
     -------
     xarray.Dataset
-        Over (scan_y, scan_x): ``spacing`` (Å), ``strain``, ``tilt_x``, ``tilt_y`` (°, lean of the
-        normal towards x and y), ``tilt`` (°, magnitude), ``azimuth`` (°), ``width_x``, ``width_y``,
-        ``width_z`` and their mean ``width`` (1/Å), ``peak_counts``, the first four with ``_std``;
-        ``several_peaks`` (0 or 1). NaN: no data. ``hot``: how many pixels were left out as hot.
+        Over (scan_y, scan_x), each with ``_std``: ``spacing`` (Å), ``strain``, ``tilt_x``,
+        ``tilt_y`` (°, lean of the normal towards e1 and e2), ``tilt`` (°, magnitude), ``azimuth``
+        (°), ``width_x``, ``width_y``, ``width_z`` (1/Å), ``peak_counts`` and ``chi_square`` (1
+        expected; its ``_std`` is the spread that chance gives it); without: the mean ``width``
+        (1/Å) and ``several_peaks`` (0 or 1). NaN with infinite ``_std``: no data. ``hot``,
+        ``dead``: pixels that were found to be so and left out; ``saturated`` voxels of points.
 
     Raises
     ------
     BadInputError
-        If counts, angles or the goniometer are missing or wrong.
+        If counts, angles, monitor or the goniometer are missing or wrong.
     """
     options = options or DiffractionMap()
-    counts, goniometer = _checked(measurement)
-    eta = measurement["eta"].values.astype(float)
-    rows, columns = np.meshgrid(*(np.arange(n) for n in counts.shape[3:]), indexing="ij")
-    vectors = scattering_vectors(goniometer, eta=eta, rows=rows, columns=columns)
-    volumes = voxel_volumes(vectors)
-    usable, hot = _usable(measurement, counts)
-    monitor = (
-        measurement["monitor"].values if "monitor" in measurement.coords else np.ones(len(eta))
+    frames = checked_frames(measurement)
+    seen = keep("overview", partial(overview, frames))
+    used = usable(frames, seen["voxels"].values, options.region)
+    moves = _moves(options.drift, len(frames.eta))
+    voxels = _voxels(frames, used)
+    halo = int(np.abs(moves[:, 0]).max())
+    found = xr.concat(
+        [
+            keep(
+                f"rows {rows.start}-{rows.stop - 1}",
+                partial(_block, frames, voxels, rows, halo, moves, options),
+            )
+            for rows in frames.blocks(halo + 1)
+        ],
+        dim="point",
     )
-    gathered = _gathered(counts, np.array(options.drift))
-    sensitivity = monitor[:, None, None] * usable
-    found = fit_peaks(
-        gathered.reshape(-1, *counts.shape[2:]),
-        vectors,
-        volumes,
-        sensitivity,
-        options=options.peaks,
+    peaks, saturated = Peaks.of(found["peaks"].values), int(seen["saturated"])
+    maps = finished_maps(
+        peaks,
+        (frames.counts.shape[0], frames.counts.shape[1]),
+        reference=options.reference,
+        inside=options.inside,
+        several=options.several,
     )
-    maps = _maps(found, counts.shape[:2], options)
-    _warn_of_steps(maps, eta)
-    maps = maps.assign(hot=((), hot, {"units": "1"})).assign(_mean_strain(maps))
+    warn_of_saturation(saturated, frames.saturation)
+    warn_of_region(peaks, used.region, options.inside)
+    warn_of_steps(maps, frames.step)
+    warn_of_wavelength(maps, frames, options.reference)
+    found_bad = {"hot": used.hot, "dead": used.dead, "saturated": saturated}
+    maps = maps.assign({name: ((), n, {"units": "1"}) for name, n in found_bad.items()})
     return maps.assign_coords({name: measurement[name] for name in DIMS[:2]})
 
 
-def _warn_of_steps(maps: xr.Dataset, eta: Array) -> None:
-    """Say what it costs when the steps of eta are wider than the peak."""
-    known = np.isfinite(maps["spacing"].values)
-    if not known.any():
-        return
-    length = 2 * np.pi / float(maps["spacing"].values[known].mean())
-    step = float(np.radians(np.diff(eta).max())) * length
-    width = float(np.median(maps["width_x"].values[known]))
-    if step > COARSE * width:
-        warnings.warn(
-            f"steps of eta are {np.degrees(step / length):.3g}°, the peak's standard deviation "
-            f"is {np.degrees(width / length):.3g}°; expected steps below {COARSE:g} of them: the "
-            f"tilt along the beam is only known to {np.degrees(step / length) / 12**0.5:.2g}°, "
-            "whatever its uncertainty says; take finer steps",
-            BadInputWarning,
-            stacklevel=3,
-        )
+def _block(
+    frames: Frames,
+    voxels: Voxels,
+    rows: range,
+    halo: int,
+    moves: npt.NDArray[np.int64],
+    options: DiffractionMap,
+) -> xr.Dataset:
+    """Fit the points of some rows; the rows beside them hold frames that have moved."""
+    around = range(max(rows.start - halo, 0), min(rows.stop + halo, frames.counts.shape[0]))
+    inner = range(rows.start - around.start, rows.stop - around.start)
+    table = fit_peaks(
+        frames.read(around), voxels, rows=inner, moves=moves, method=options.method,
+        options=options.peaks,
+    )  # fmt: skip
+    return xr.Dataset({"peaks": (("point", "value"), table)})
 
 
-def _mean_strain(maps: xr.Dataset) -> dict[str, xr.DataArray]:
-    """Return the mean strain of the map and its uncertainty; nothing without any point."""
-    known = np.isfinite(maps["strain"].values)
-    if not known.any():
-        return {}
-    std = float(np.sqrt((maps["strain_std"].values[known] ** 2).sum()) / known.sum())
-    mean = float(maps["strain"].values[known].mean())
-    return {
-        "mean_strain": xr.DataArray(1e6 * mean, attrs={"units": "ppm"}),
-        "mean_strain_std": xr.DataArray(1e6 * std, attrs={"units": "ppm"}),
-    }
-
-
-def _checked(measurement: xr.Dataset) -> tuple[npt.NDArray[np.integer], Goniometer]:
-    if "counts" not in measurement or measurement["counts"].dims != DIMS:
-        held = measurement["counts"].dims if "counts" in measurement else "none"
-        raise BadInputError(f"counts over {held}; expected {DIMS}")
-    if "goniometer" not in measurement.attrs or "eta" not in measurement.coords:
-        raise BadInputError(
-            "the angles of the goniometer are missing; expected the coordinate eta and the "
-            "attribute goniometer (see echolith.forward.goniometer.Goniometer)"
-        )
-    values = measurement["counts"].values
-    if not np.issubdtype(values.dtype, np.integer):
-        if not np.isfinite(values).all() or (values < 0).any():
-            raise BadInputError("counts are negative or not finite; expected photons")
-        values = np.rint(values).astype(np.uint32)
-    eta = measurement["eta"].values
-    if len(eta) < 5 or (np.diff(eta) <= 0).any():
-        raise BadInputError(f"{len(eta)} angles eta; expected 5 or more that increase, in degrees")
-    return values, Goniometer.model_validate_json(measurement.attrs["goniometer"])
-
-
-def _usable(
-    measurement: xr.Dataset, counts: npt.NDArray[np.integer]
-) -> tuple[npt.NDArray[np.bool_], int]:
-    """Return which pixels of the detector are used, and how many were found to be hot."""
-    valid = np.ones(counts.shape[3:], dtype=bool)
-    if "valid" in measurement.coords:
-        valid = measurement["valid"].values.astype(bool).copy()
-    mean = counts.mean(axis=(0, 1, 2), dtype=np.float64)
-    padded = np.pad(np.where(valid, mean, np.nan), 1, constant_values=np.nan)
-    around = np.stack(
-        [
-            padded[1 + a : 1 + a + mean.shape[0], 1 + b : 1 + b + mean.shape[1]]
-            for a in (-1, 0, 1)
-            for b in (-1, 0, 1)
-            if (a, b) != (0, 0)
-        ]
-    )
-    known = np.isfinite(around).any(axis=0)
-    typical = np.zeros(mean.shape)
-    typical[known] = np.nanmedian(around[:, known], axis=0)
-    hot = valid & (mean > HOT * np.maximum(typical, mean.mean()))
-    return valid & ~hot, int(hot.sum())
-
-
-def _gathered(counts: npt.NDArray[np.integer], drift: Array) -> npt.NDArray[np.integer]:
-    """Return counts with every frame at the point of the specimen it is nearest to.
-
-    Whole frames move, no count is shared out; what a point lacks at the rim is 0.
-    """
-    etas = counts.shape[2]
+def _moves(drift: tuple[float, float], etas: int) -> npt.NDArray[np.int64]:
+    """Return whole steps that frames are moved by, (eta, 2): no count is shared out."""
     turn = np.arange(etas) - (etas - 1) / 2
-    whole = np.rint(turn[:, None] * drift).astype(int)
-    if not whole.any():
-        return counts
-    moved = np.zeros_like(counts)
-    height, width = counts.shape[:2]
-    for e, (dy, dx) in enumerate(whole):
-        to_y, from_y = _overlap(height, dy)
-        to_x, from_x = _overlap(width, dx)
-        moved[to_y, to_x, e] = counts[from_y, from_x, e]
-    return moved
+    return np.rint(turn[:, None] * np.array(drift)).astype(np.int64)
 
 
-def _overlap(count: int, shift: int) -> tuple[slice, slice]:
-    """Return where entries go to and come from when those at n show what is at n + shift."""
-    to = slice(max(shift, 0), count + min(shift, 0))
-    return to, slice(to.start - shift, to.stop - shift)
-
-
-def _maps(found: Peaks, shape: tuple[int, ...], options: DiffractionMap) -> xr.Dataset:
-    length = np.linalg.norm(found.centre, axis=1)
-    known = np.isfinite(length) & (found.inside > options.inside)
-    direction = found.centre / length[:, None]
-    spacing = 2 * np.pi / length
-    reference = options.reference or (float(np.median(spacing[known])) if known.any() else np.nan)
-    along = np.sqrt(np.einsum("ni,nij,nj->n", direction, found.covariance, direction))
-    tilt = lean(found.centre)
-    across = np.sqrt(np.stack([found.covariance[:, k, k] for k in (0, 1)])) / length
-    values = {
-        "spacing": (spacing, "Å"),
-        "spacing_std": (along / length * spacing, "Å"),
-        "strain": (spacing / reference - 1, "1"),
-        "strain_std": (along / length * spacing / reference, "1"),
-        "tilt_x": (tilt[:, 0], "°"),
-        "tilt_x_std": (np.degrees(across[0]), "°"),
-        "tilt_y": (tilt[:, 1], "°"),
-        "tilt_y_std": (np.degrees(across[1]), "°"),
-        "tilt": (np.hypot(*tilt.T), "°"),
-        "azimuth": (np.degrees(np.arctan2(tilt[:, 1], tilt[:, 0])), "°"),
-        "width_x": (found.width[:, 0], "1/Å"),
-        "width_y": (found.width[:, 1], "1/Å"),
-        "width_z": (found.width[:, 2], "1/Å"),
-        "width": (found.width.mean(axis=1), "1/Å"),
-        "peak_counts": (found.counts, "photons"),
-    }
-    maps = xr.Dataset(
-        {
-            name: (DIMS[:2], np.where(known, value, _unknown(name)).reshape(shape), {"units": unit})
-            for name, (value, unit) in values.items()
-        }
+def _voxels(frames: Frames, used: Usable) -> Voxels:
+    """Return the voxels in the axes of the reflection; bad pixels and missing frames are dark."""
+    etas = np.sort(np.concatenate([frames.eta, frames.missing]))
+    taken = np.isin(etas, frames.eta)
+    rows, columns = np.meshgrid(*(np.arange(n) for n in frames.valid.shape), indexing="ij")
+    vectors = scattering_vectors(frames.goniometer, eta=etas, rows=rows, columns=columns)
+    vectors = vectors @ frames.reflection.axes
+    volumes = voxel_volumes(vectors)
+    good = used.pixels & used.frames[:, None, None]
+    (first, last), high, wide = used.region
+    inside = np.zeros(good.shape, dtype=bool)
+    inside[first:last, slice(*high), slice(*wide)] = True
+    dark = np.zeros(volumes.shape, dtype=bool)
+    dark[taken] = inside & ~good
+    between = ~taken & (etas > frames.eta[first]) & (etas < frames.eta[last - 1])
+    dark[between, slice(*high), slice(*wide)] = True
+    return Voxels(
+        vectors=vectors[taken],
+        volumes=volumes[taken],
+        sensitivity=np.broadcast_to(frames.monitor[:, None, None], good.shape).copy(),
+        mark=np.where(good, np.where(inside, FITTED, BEYOND), 0).astype(np.uint8),
+        dark_vectors=vectors[dark],
+        dark_volumes=volumes[dark],
+        saturation=frames.saturation,
     )
-    several = (known & (found.misfit > options.several)).reshape(shape)
-    return maps.assign(several_peaks=(DIMS[:2], several.astype(np.int8), {"units": "1"}))
-
-
-def _unknown(name: str) -> float:
-    return np.inf if name.endswith("_std") else np.nan

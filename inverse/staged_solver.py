@@ -1,4 +1,4 @@
-"""A solver of several stages, each from one dataset to the next, so that a long run can resume."""
+"""Solvers that work in stages or in pieces, so that a long run can resume."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,3 +45,43 @@ class StagedSolver:
         for stage in self.stages:
             measurement = stage.run(measurement)
         return measurement
+
+
+Keep = Callable[[str, Callable[[], xr.Dataset]], xr.Dataset]
+"""``keep(name, make)``: what ``make`` returns, or what it returned in a run broken off."""
+
+
+def kept_nowhere(_name: str, make: Callable[[], xr.Dataset]) -> xr.Dataset:
+    """Make a piece."""
+    return make()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PiecewiseSolver:
+    """A `Solver` that makes its result in pieces, each from the whole measurement.
+
+    Unlike stages the pieces need not pass the measurement on, so that it may be larger than memory;
+    `echolith.validation.stage_store` keeps them.
+
+    Attributes
+    ----------
+    run : callable
+        ``run(measurement, keep) -> estimate``; every piece of it goes through `Keep` by a name of
+        its own.
+    settings : tuple of Settings
+        All that decides the result besides the data.
+
+    Examples
+    --------
+    >>> def run(data, keep):
+    ...     return keep("double", lambda: 2 * data)
+    >>> int(PiecewiseSolver(run=run)(xr.Dataset({"a": 3})).a)
+    6
+    """
+
+    run: Callable[[xr.Dataset, Keep], xr.Dataset]
+    settings: tuple[Settings, ...] = ()
+
+    def __call__(self, measurement: xr.Dataset) -> xr.Dataset:
+        """Return the estimate, keeping nothing."""
+        return self.run(measurement, kept_nowhere)

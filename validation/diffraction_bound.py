@@ -4,11 +4,11 @@ import numpy as np
 import numpy.typing as npt
 
 from echolith.errors import BadInputError
-from echolith.forward.goniometer import scattering_vectors, voxel_volumes
+from echolith.forward.goniometer import lean_slopes
 from echolith.forward.noise import PoissonCounting
 from echolith.forward.rocking_curve import (
     RockingCurve,
-    goniometer_of,
+    curve_voxels,
     peak_vectors,
     scan_places,
 )
@@ -40,12 +40,8 @@ def diffraction_information(specimen: StrainedMap, *, curve: RockingCurve) -> In
     if not len(shown):
         raise BadInputError("no point of the scan shows the particle; make the scan larger")
     chosen = shown[np.linspace(0, len(shown) - 1, min(POINTS, len(shown))).astype(int)]
-    goniometer = goniometer_of(curve, specimen.reference)
-    rows, columns = np.meshgrid(*(np.arange(n) for n in curve.pixels), indexing="ij")
-    eta = goniometer.delta / 2 + curve.etas_from_bragg
-    vectors = scattering_vectors(goniometer, eta=eta, rows=rows, columns=columns)
-    volumes = voxel_volumes(vectors).ravel()
-    flat = vectors.reshape(-1, 3)
+    voxels = curve_voxels(curve, specimen.reference)
+    flat, volumes = voxels.vectors.reshape(-1, 3), voxels.volumes.ravel()
     variances = np.mean(
         [_variances(specimen, curve, flat, volumes, (y[k], x[k])) for k in chosen], axis=0
     )
@@ -92,5 +88,6 @@ def _variances(
     direction = centre / length
     along = direction @ covariance[:3, :3] @ direction
     stretched = specimen.spacing[place] / specimen.reference
-    across = np.degrees(1 / length) ** 2 * np.diag(covariance)[:2]
+    slopes = lean_slopes(centre)
+    across = np.diag(slopes @ covariance[:3, :3] @ slopes.T)
     return np.array([1e12 * along / length**2 * stretched**2, *across])
