@@ -26,6 +26,9 @@ SIGNS = (0, 0, 1, -1, 1, -1)
 MATCH = 0.6
 """Å; a found column within this of a site stands on it; the least distance of sites filled at once
 is 1.3 Å."""
+BORDER = 0.5
+"""Å; a column nearer to the border is cut off there and found up to 0.5 Å off its place, and the
+cubic terms of the displacement give it much weight: it does not bend the lattice."""
 CRYSTAL = 1.75
 """Å; sites within this of a found column are inside the crystal. Every site has oxygen nearer than
 that, seen from outside the crystal none has."""
@@ -80,7 +83,7 @@ def sites_of(found: xr.Dataset, phase: xr.DataArray) -> xr.Dataset:
     lattice = search_lattice(phase)
     columns = np.stack([found["x"].values, found["y"].values], axis=-1)
     sites = _all_sites(lattice, phase)
-    sites = _followed(sites, columns)
+    sites = _followed(sites, columns[interior(phase, *columns.T, BORDER)])
     distance, _ = cKDTree(columns).query(sites.xy)
     on_site = cKDTree(sites.xy).query(columns)[0] < MATCH
     if on_site.mean() < 0.7:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
@@ -42,6 +42,7 @@ PHASE_OF_ONE = 0.03489
     mirrored=st.booleans(),
     origin=st.tuples(st.floats(0, 5), st.floats(0, 5)),
 )
+@example(angle=3.0, mirrored=False, origin=(1.5, 0.0))
 @settings(max_examples=3)
 def test_every_site_in_and_around_the_scan_gets_a_column(
     angle: float, mirrored: bool, origin: tuple[float, float]

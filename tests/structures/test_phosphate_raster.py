@@ -143,8 +143,9 @@ def test_voxels_hold_what_points_in_them_say_also_where_plates_overlap(
     assert (volume.particle.values[picked][here] == owner).mean() > 0.97
     away = np.abs(volume.composition.values[picked] - specimen.composition(points))[here]
     # A logistic front of 60 Å curves by 4.3e-4 per Å² at most, so that the mean over a voxel of
-    # 45 Å is up to 0.036 from its middle; fronts fill half of a plate at most.
-    assert np.median(away) < 0.02
+    # 45 Å is up to 0.036 from its middle; fronts may fill a whole plate of cores and shells, where
+    # facets meet the composition has an edge, but not in half of the voxels.
+    assert np.median(away) < 0.036
 
 
 @given(specimen=phosphate_specimens(most=3))

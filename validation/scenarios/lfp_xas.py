@@ -52,8 +52,8 @@ class LfpXasSettings(Settings):
     pixels: Annotated[int, Field(ge=16, le=1024)] = 64
     pixel_size: Annotated[Angstrom, Field(gt=0)] = 67.0
     tilt: Annotated[Degree, Field(ge=-90, le=90)] = 0.0
-    first_energy: Electronvolt = 700.0
-    last_energy: Electronvolt = 730.0
+    first_energy: Annotated[Electronvolt, Field(ge=680, le=780)] = 700.0
+    last_energy: Annotated[Electronvolt, Field(ge=680, le=780)] = 730.0
     energy_count: Annotated[int, Field(ge=1, le=1000)] = 61
     """Energies, evenly from the first to the last."""
     incident: Annotated[int, Field(ge=1)] = 1000
