@@ -29,14 +29,15 @@ WINDOW = 4.0
 """Degree over which the background is the lower part of the counts."""
 
 
-def prominence(angles: Array, counts: Array) -> Array:
+def prominence(angles: Array, counts: Array, *, explained: Array | float = 0.0) -> Array:
     """Return how far counts stand out, in units of their noise to the power of one half, blurred.
 
-    The root keeps a few strong lines from deciding alone.
+    The root keeps a few strong lines from deciding alone. What was ``explained`` and taken off the
+    counts has left its noise in them.
     """
     step = float(angles[1] - angles[0])
     background = lower_part(angles, counts)
-    above = np.maximum(counts - background, 0) / np.sqrt(np.maximum(background, 1.0))
+    above = np.maximum(counts - background, 0) / np.sqrt(np.maximum(background + explained, 1.0))
     blurred = gaussian_filter1d(np.sqrt(gaussian_filter1d(above, 1.0)), BLUR / step)
     return np.asarray(blurred - blurred.mean())
 

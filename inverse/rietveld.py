@@ -1,6 +1,6 @@
 """Rietveld refinement: from a powder pattern to cells, weights, profiles, with uncertainties."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,9 @@ from echolith.inverse.powder_start import nearest_cells, prominence
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-SEEN = 6.0
-"""Standard deviations of a phase's scale, from which its cell and its lines are refined."""
+SEEN = 9.0
+"""Standard deviations of a phase's scale, from which its cell and its lines are refined: the best
+of thousands of cells meets noise to 6 or 8."""
 LOWEST = {
     "u": -1.0, "v": -2.0, "w": 1e-5, "divergence": 1e-4, "size_width": 0.0, "strain_width": 0.0,
     "march": 0.15, "zero": -1.0, "displacement": -0.02, "b_iso": -2.0,
@@ -114,10 +115,11 @@ def _all(_name: str) -> bool:
 
 def found_cells(model: PatternModel, counts: Array, vector: Array) -> Array:
     """Put the best cell of every phase into the vector, the phase that explains most first."""
-    left = counts.astype(float)
+    explained = np.zeros(len(counts))
     waiting = list(range(len(model.phases)))
     while waiting:
-        standing_out = prominence(model.angles, left)
+        left = np.maximum(counts - explained, 0)
+        standing_out = prominence(model.angles, left, explained=explained)
         values = model.values(vector)
         near = {
             index: nearest_cells(model.phases[index], values, model.angles, standing_out)
@@ -126,12 +128,36 @@ def found_cells(model: PatternModel, counts: Array, vector: Array) -> Array:
         first = min(
             waiting, key=lambda i: _alone(model, left, _with(model, vector, near[i][0]), i)[1]
         )
-        fits = [_cell_fit(model, left, _with(model, vector, cell), first) for cell in near[first]]
+        fits = [
+            _cell_fit(model, counts, left, _with(model, vector, cell), first)
+            for cell in near[first]
+        ]
         vector = min(fits, key=lambda found: found.deviance).vector
         waiting.remove(first)
-        scale = vector[len(model.names) + first]
-        left = np.maximum(left - scale * model.linear(vector, only=first)[:, first], 0)
+        if waiting:
+            vector = _found_so_far(model, counts, vector, waiting)
+            explained = model.linear(vector)[:, : len(model.phases)] @ _scales(model, vector)
     return vector
+
+
+def _found_so_far(
+    model: PatternModel, counts: Array, vector: Array, waiting: Sequence[int]
+) -> Array:
+    """Fit the phases that are found: what is left of them would be taken for the next one."""
+    hidden = [model.phases[index].part.phase.name + "." for index in waiting]
+    free = np.array(
+        [
+            name.rsplit(".", 1)[-1] in FIRST_FREE | {"w", "strain_width"}
+            and not name.startswith(tuple(hidden))
+            for name in model.all_names
+        ]
+    )
+    limits = fit_limits(model, vector)
+    return fit(model, counts, vector, free=free, limits=limits, iterations=6, enough=1.0).vector
+
+
+def _scales(model: PatternModel, vector: Array) -> Array:
+    return vector[len(model.names) : len(model.names) + len(model.phases)]
 
 
 def _with(model: PatternModel, vector: Array, values: Mapping[str, float]) -> Array:
@@ -148,16 +174,21 @@ def _alone(model: PatternModel, counts: Array, vector: Array, index: int) -> tup
     return vector, deviance(counts, design @ vector[len(model.names) :])
 
 
-def _cell_fit(model: PatternModel, counts: Array, vector: Array, index: int) -> Fit:
-    """Fit cell, scale, offsets and background of one phase alone, in a few steps."""
-    vector, _ = _alone(model, counts, vector, index)
+def _cell_fit(model: PatternModel, counts: Array, left: Array, vector: Array, index: int) -> Fit:
+    """Fit a phase's cell and the background in a few steps, beside the phases found before.
+
+    The first phase also tells the displacement.
+    """
+    scales = _scales(model, vector)
+    alone, _ = _alone(model, left, vector, index)
+    start = alone.copy()
+    _scales(model, start)[:] = np.where(scales > 0, scales, _scales(model, alone))
     own = f"{model.phases[index].part.phase.name}."
-    chosen = tuple(own + name for name in (*CELL_NAMES, "scale", "size_width"))
-    free = np.array(
-        [n in chosen or n.startswith("background") or n == "displacement" for n in model.all_names]
-    )
+    chosen = [own + name for name in (*CELL_NAMES, "scale", "size_width")]
+    chosen += [] if scales.any() else ["displacement"]
+    free = np.array([n in chosen or n.startswith("background") for n in model.all_names])
     limits = fit_limits(model, vector)
-    return fit(model, counts, vector, free=free, limits=limits, iterations=3)
+    return fit(model, counts, start, free=free, limits=limits, iterations=3)
 
 
 def first_scales(
