@@ -25,7 +25,7 @@ class MapParticles(Settings):
     segmentation: MapSegmentation = MapSegmentation()
     order: Annotated[int, Field(ge=1, le=100)] = 3
     """l of the reflection 00l: c is so many times the spacing."""
-    bins: Annotated[int, Field(ge=1, le=1000)] = 40
+    bins: Annotated[int, Field(ge=1, le=1000)] = 24
     """Of the histograms of c."""
 
 
@@ -62,7 +62,7 @@ def recover_map_particles(maps: xr.Dataset, *, options: MapParticles | None = No
     return maps.merge(table).assign(label=label, particles=count)
 
 
-def map_particle_table(maps: xr.Dataset, label: xr.DataArray, *, bins: int = 40) -> xr.Dataset:
+def map_particle_table(maps: xr.Dataset, label: xr.DataArray, *, bins: int = 24) -> xr.Dataset:
     """Return what is known of each crystal.
 
     Means and spreads are over the points that do not touch another crystal, which the beam may

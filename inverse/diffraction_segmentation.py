@@ -2,8 +2,9 @@
 
 Orientation and spacing bend smoothly inside a crystal and jump at its border. A jump between two
 neighbours is what is left of their difference after the slope on the smoother side is taken off.
-Basins of a watershed on the jumps are merged, least first, while the jump averaged along their
-common border is below what is asked for or what noise explains.
+Basins of a watershed on the jumps are merged, least first, while the median jump along their
+common border is below what is asked for or what noise explains. The median, since a basin may hold
+some points that show two crystals at once.
 """
 
 import heapq
@@ -25,7 +26,7 @@ Array = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
 Borders = dict[int, dict[int, Array]]
-"""Weights (3) and weighted jumps (3) towards every neighbour of every basin."""
+"""Variances (3) and jumps (3) of the links of every basin to every neighbour, (links, 6)."""
 
 SMOOTHED = 0.6
 """Points over which jumps are averaged before basins are sought."""
@@ -37,12 +38,12 @@ class MapSegmentation(Settings):
     """How crystals are told apart."""
 
     misorientation: Annotated[Degree, Field(gt=0)] = 0.02
-    """Mean jump of the tilt along a border from which there are two crystals. Where a step of the
+    """Median jump of the tilt along a border from which there are two crystals. Where a step of the
     scan shows both, half of the jump is on either side."""
-    strain: Annotated[float, Field(gt=0)] = 2e-4
-    """The same of the strain."""
-    sigmas: Annotated[float, Field(ge=0)] = 4.0
-    """Standard deviations of the mean jump that noise is given on top."""
+    strain: Annotated[float, Field(gt=0)] = 1e-3
+    """The same of the strain; gradients of the spacing bend it more than the tilt."""
+    sigmas: Annotated[float, Field(ge=0)] = 6.0
+    """Standard deviations of the median jump that noise is given on top."""
     smallest: Annotated[int, Field(ge=1)] = 6
     """Points; smaller ones go to the neighbour most alike, and are nothing without one."""
 
@@ -138,55 +139,61 @@ def _basins(known: Mask, sizes: list[Array]) -> Labels:
 
 
 def _borders(basins: Labels, links: list[tuple[Array, Array]]) -> Borders:
-    """Return the sums over the border between any two basins."""
+    """Return the links across the border between any two basins."""
     borders: Borders = {int(n): {} for n in np.unique(basins[basins > 0])}
     for axis, (jump, variance) in enumerate(links):
         one, other = (basins[:-1], basins[1:]) if axis == 0 else (basins[:, :-1], basins[:, 1:])
         across = (one != other) & (one > 0) & (other > 0)
-        weight = 1 / np.maximum(variance[across], 1e-12)
-        sums = np.concatenate([weight, weight * jump[across]], axis=1)
-        for a, b, row in zip(one[across].tolist(), other[across].tolist(), sums, strict=True):
-            _add(borders, a, b, row)
+        pairs, rows = np.stack([one, other], axis=-1)[across], np.concatenate([variance, jump], -1)
+        for a, b in np.unique(pairs, axis=0):
+            _add(borders, int(a), int(b), rows[across][(pairs == (a, b)).all(axis=1)])
     return borders
 
 
 BACK = np.array([1, 1, 1, -1, -1, -1])
-"""Sums of a border seen from the other side."""
+"""A link seen from the other side."""
 
 
-def _add(borders: Borders, a: int, b: int, row: Array) -> None:
-    for here, there, sums in ((a, b, row), (b, a, BACK * row)):
-        borders[here][there] = borders[here].get(there, 0) + sums
+def _add(borders: Borders, a: int, b: int, rows: Array) -> None:
+    for here, there, links in ((a, b, rows), (b, a, BACK * rows)):
+        known = borders[here].get(there)
+        borders[here][there] = links if known is None else np.concatenate([known, links])
 
 
-def _evidence(row: Array, options: MapSegmentation) -> float:
-    """Return the square of the mean jump over that of what is needed for two crystals."""
-    mean, variance = row[3:] / row[:3], 1 / row[:3]
-    return float((mean**2).sum() / (1 + options.sigmas**2 * variance.mean()))
+def _evidence(rows: Array, options: MapSegmentation) -> float:
+    """Return the square of the median jump over that of what is needed for two crystals."""
+    jump = np.median(rows[:, 3:], axis=0)
+    # Of a normal distribution the median varies pi / 2 as much as the mean.
+    variance = np.pi / 2 * rows[:, :3].mean() / len(rows)
+    return float((jump**2).sum() / (1 + options.sigmas**2 * variance))
 
 
 def _merged(basins: Labels, borders: Borders, options: MapSegmentation) -> Labels:
     """Return basins merged across all borders of less than evidence 1, least first."""
     points = np.bincount(basins.ravel())
     owner = np.arange(len(points), dtype=np.int32)
-    heap = [(_evidence(r, options), a, b) for a in borders for b, r in borders[a].items() if a < b]
-    heapq.heapify(heap)
+    heap: list[tuple[float, int, int, int]] = []
+
+    def enter(a: int, b: int) -> None:
+        rows = borders[a][b]
+        heapq.heappush(heap, (_evidence(rows, options), a, b, len(rows)))
+
+    for a, known in borders.items():
+        for b in known:
+            enter(a, b)
     while heap:
-        evidence, a, b = heapq.heappop(heap)
-        if b not in borders.get(a, {}) or evidence != _evidence(borders[a][b], options):
+        evidence, a, b, links = heapq.heappop(heap)
+        if b not in borders.get(a, {}) or links != len(borders[a][b]):
             continue  # of a border that is no more, or is longer by now
         if evidence >= 1 and min(points[a], points[b]) >= options.smallest:
             continue
         owner[owner == b] = a
         points[a] += points[b]
-        rows = borders.pop(b)
-        for other, row in rows.items():
+        for other, rows in borders.pop(b).items():
             del borders[other][b]
             if other != a:
-                _add(borders, a, other, row)
-        for other in borders[a]:
-            one, two = min(a, other), max(a, other)
-            heapq.heappush(heap, (_evidence(borders[one][two], options), one, two))
+                _add(borders, a, other, rows)
+                enter(a, other)
     merged = owner[basins]
     small = np.bincount(merged.ravel()) < options.smallest
     return np.where(small[merged], 0, merged)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from echolith.inverse.particle_recovery import PREFIX
@@ -11,14 +12,22 @@ from echolith.validation.metrics import NamedMetric, root_mean_square
 from echolith.validation.particle_matching import match_particles
 from echolith.validation.particle_metrics import label_metrics
 
+Array = npt.NDArray[np.float64]
 
-def map_particle_truth(truth: xr.Dataset, *, order: int) -> dict[str, xr.DataArray]:
-    """Return what `recover_map_particles` is asked for, from the strain of every point.
+
+def map_particle_truth(
+    label: npt.NDArray[np.integer], spacing: Array, reference: float, *, order: int
+) -> dict[str, xr.DataArray]:
+    """Return what `recover_map_particles` is asked for.
 
     Parameters
     ----------
-    truth : xarray.Dataset
-        ``strain``, NaN where the beam sees several crystals; ``spacing`` (Å); ``label``.
+    label : array, (rows, columns)
+        Number of the crystal that is seen at a point, from 1; 0 for none.
+    spacing : array, (rows, columns)
+        Å; NaN where several crystals are seen.
+    reference : float
+        Lattice spacing without strain, Å.
     order : int
         c is so many times the spacing.
 
@@ -27,10 +36,10 @@ def map_particle_truth(truth: xr.Dataset, *, order: int) -> dict[str, xr.DataArr
     dict
         ``particle_c`` (Å) and ``particle_strain_spread`` along ``particle``, NaN without a point.
     """
-    numbers = np.arange(1, int(truth["label"].max()) + 1)
-    mine = [(truth["label"] == n).values & np.isfinite(truth["strain"].values) for n in numbers]
-    c = [order * truth["spacing"].values[at].mean() if at.any() else np.nan for at in mine]
-    spread = [truth["strain"].values[at].std() if at.any() else np.nan for at in mine]
+    numbers = np.arange(1, int(label.max()) + 1)
+    seen = [spacing[(label == n) & np.isfinite(spacing)] for n in numbers]
+    c = [order * values.mean() if len(values) else np.nan for values in seen]
+    spread = [values.std() / reference if len(values) else np.nan for values in seen]
     coords = {"particle": numbers}
     return {
         f"{PREFIX}{name}": xr.DataArray(

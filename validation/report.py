@@ -170,7 +170,9 @@ def _pictures(content: ReportContent) -> dict[str, Picture]:
         distance_figures,
         figures,
         map_figures,
+        powder_figures,
         statistics_figures,
+        strain_figures,
         volume_figures,
         volume_surfaces,
     )
@@ -232,6 +234,47 @@ def _pictures(content: ReportContent) -> dict[str, Picture]:
             "Truth, estimate and error of every map",
             "Truth and estimate on one scale. What the measurement leaves free (a constant phase, "
             "a phase plane, a shift) is taken out.",
+        ),
+        "pattern": (
+            powder_figures.pattern,
+            "Powder pattern",
+            "Observed and calculated powder pattern, and their difference",
+            "Below: observed minus calculated, in standard deviations of counting.",
+        ),
+        "strain": (
+            strain_figures.strain_maps,
+            "Strain, c, tilt and peak widths",
+            "Truth, estimate, difference and uncertainty of strain, c, tilts and peak widths",
+            "Truth and estimate on one scale, which holds 98 % of the points. White: no data; the "
+            "truth is left out where the beam sees several crystals. Widths are standard "
+            "deviations of the peak.",
+        ),
+        "tilt": (
+            strain_figures.tilt_directions,
+            "",
+            "Direction and magnitude of the tilt, and its poles, of truth and estimate",
+            "Direction of the lean as hue, magnitude as brightness. Poles: density of the points "
+            "by direction and magnitude of the tilt. y points down, as in the maps.",
+        ),
+        "drift": (
+            strain_figures.drift,
+            "Drift",
+            "Place of the specimen at every angle eta, found and true",
+            "Band: 95 % interval of the drift that was found.",
+        ),
+        "crystals": (
+            strain_figures.crystals,
+            "Crystals",
+            "Which points are one crystal, truth beside estimate",
+            "Crystals that agree by more than half of their points have the same colour in both; "
+            "others are grey.",
+        ),
+        "c": (
+            strain_figures.c_histograms,
+            "",
+            "Histogram of c of the points of every crystal",
+            "Solid line: mean; dashed: true mean. s: standard deviation of c within the "
+            "crystal, without the part that noise makes up.",
         ),
         "resolution": (
             map_figures.ring_correlation,

@@ -14,6 +14,7 @@ import xarray as xr
 from pydantic import Field
 
 from echolith.forward.acquisition import Settings
+from echolith.forward.detector_noise import DetectorNoise
 from echolith.forward.goniometer import lean
 from echolith.forward.noise import PoissonCounting
 from echolith.forward.rocking_curve import (
@@ -23,7 +24,11 @@ from echolith.forward.rocking_curve import (
     rocking_curve_mean,
     scan_places,
 )
-from echolith.inverse.diffraction_map import DIMS, DiffractionMap, recover_map
+from echolith.inverse.diffraction_frames import DIMS
+from echolith.inverse.diffraction_map import DiffractionMap, recover_map
+from echolith.inverse.diffraction_particles import MapParticles, recover_map_particles
+from echolith.inverse.staged_solver import Keep, PiecewiseSolver
+from echolith.protocols import Noise
 from echolith.structures.crystal_table import CRYSTALS
 from echolith.structures.strained_crystals import (
     MapSize,
@@ -31,10 +36,13 @@ from echolith.structures.strained_crystals import (
     crystal_cluster,
     single_crystal,
 )
-from echolith.units import Degree
+from echolith.structures.strained_fields import SpacingGradient
+from echolith.structures.strained_particles import particle_diameters, particle_field
+from echolith.units import Angstrom, Degree
 from echolith.validation.diffraction_bound import diffraction_information
 from echolith.validation.gauge import nothing_free
-from echolith.validation.metrics import root_mean_square
+from echolith.validation.map_particle_metrics import map_particle_metrics, map_particle_truth
+from echolith.validation.metrics import absolute_error, root_mean_square
 from echolith.validation.residuals import array_residuals
 from echolith.validation.scenario import Scenario
 from echolith.validation.statistics import Residuals
@@ -43,7 +51,18 @@ Array = npt.NDArray[np.float64]
 
 NMC622_SUMMARY = "NMC622 single crystal, nano-beam diffraction: maps of strain and tilt"
 LINIO2_SUMMARY = "LiNiO2 cluster of grains, nano-beam diffraction: maps of strain and tilt"
-MAPS = {"strain": "1", "tilt_x": "°", "tilt_y": "°"}
+MAPS = ("strain", "tilt_x", "tilt_y")
+"""Whose errors are told point by point."""
+UNITS = {
+    "strain": "1",
+    "tilt_x": "°",
+    "tilt_y": "°",
+    "spacing": "Å",
+    "c": "Å",
+    "width_x": "1/Å",
+    "width_y": "1/Å",
+    "width_z": "1/Å",
+}
 FINE = 3
 """Pixels of the specimen along a step of the scan."""
 
@@ -54,8 +73,14 @@ class SxdmSettings(Settings):
     curve: RockingCurve = RockingCurve()
     strain: Annotated[float, Field(ge=0, le=0.02)] = 1e-3
     """Standard deviation over the particle."""
+    radial_gradient: Annotated[float, Field(ge=-0.02, le=0.02)] = 0.0
+    """Strain of the faces of a particle over that of its core."""
+    linear_gradient: Annotated[float, Field(ge=-0.02, le=0.02)] = 0.0
+    """Strain of one side of a particle over that of the other, towards x."""
     solver: DiffractionMap = DiffractionMap()
     """Its reference is set to the true one where none is given."""
+    particles: MapParticles = MapParticles()
+    """How crystals are told apart and measured."""
 
     @property
     def size(self) -> MapSize:
@@ -67,6 +92,11 @@ class SxdmSettings(Settings):
         )
         return MapSize(shape=(rows, columns), pixel=self.curve.step / FINE)
 
+    @property
+    def gradient(self) -> SpacingGradient:
+        """Of the spacing through a particle."""
+        return SpacingGradient(radial=self.radial_gradient, linear=self.linear_gradient)
+
 
 class Nmc622SxdmSettings(SxdmSettings):
     """What can be set in the scenario ``nmc622-sxdm``."""
@@ -74,7 +104,14 @@ class Nmc622SxdmSettings(SxdmSettings):
     tilt: Annotated[Degree, Field(ge=0, le=0.5)] = 0.08
     """Standard deviation of each component of the smooth tilt."""
     domains: Annotated[int, Field(ge=1, le=20)] = 2
-    """Parted by cracks."""
+    """Parted by cracks; of one crystal."""
+    crystals: Annotated[int, Field(ge=1, le=200)] = 1
+    """Particles; of several, each is one crystal without cracks, and ``strain`` and ``tilt`` are
+    those between particles, of which a third varies inside."""
+    diameter: Annotated[Angstrom, Field(gt=0)] = 2000.0
+    """Mean of the particles, where there are several; sizes are log-normal."""
+    diameter_spread: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """Standard deviation of the diameters, part of their mean."""
 
 
 class Linio2SxdmSettings(SxdmSettings):
@@ -88,19 +125,37 @@ class Linio2SxdmSettings(SxdmSettings):
 
 def nmc622_sxdm(settings: Nmc622SxdmSettings) -> Scenario:
     """Make the scenario ``nmc622-sxdm`` from its settings."""
+    reference = CRYSTALS["NMC622"].cell[2] / 3
+    one = partial(
+        single_crystal,
+        settings.size,
+        reference=reference,
+        strain=settings.strain,
+        tilt=settings.tilt,
+        domains=settings.domains,
+        step=settings.tilt,
+        gradient=settings.gradient,
+    )
+    build = one if settings.crystals == 1 else partial(_particles, settings, reference)
+    return _scenario("nmc622-sxdm", settings, lambda seed: build(seed=seed), reference)
 
-    def build(seed: int) -> StrainedMap:
-        return single_crystal(
-            settings.size,
-            reference=CRYSTALS["NMC622"].cell[2] / 3,
-            strain=settings.strain,
-            tilt=settings.tilt,
-            domains=settings.domains,
-            step=settings.tilt,
-            seed=seed,
-        )
 
-    return _scenario("nmc622-sxdm", settings, build, CRYSTALS["NMC622"].cell[2] / 3)
+def _particles(settings: Nmc622SxdmSettings, reference: float, *, seed: int) -> StrainedMap:
+    spread = settings.diameter_spread * settings.diameter
+    return particle_field(
+        settings.size,
+        reference=reference,
+        diameters=particle_diameters(
+            settings.crystals, mean=settings.diameter, spread=spread, seed=seed
+        ),
+        between=settings.strain,
+        orientation=settings.tilt,
+        strain=settings.strain / 3,
+        tilt=settings.tilt / 3,
+        gradient=settings.gradient,
+        margin=2 * settings.curve.step,
+        seed=seed,
+    )
 
 
 def linio2_sxdm(settings: Linio2SxdmSettings) -> Scenario:
@@ -113,6 +168,7 @@ def linio2_sxdm(settings: Linio2SxdmSettings) -> Scenario:
             grains=settings.grains,
             orientation=settings.orientation,
             strain=settings.strain,
+            gradient=settings.gradient,
             seed=seed,
         )
 
@@ -129,15 +185,19 @@ def _scenario(
         name=name,
         settings=settings,
         build=build,
-        truth=partial(map_truth, curve=settings.curve),
+        truth=partial(map_truth, curve=settings.curve, order=settings.particles.order),
         forward=partial(rocking_curve_mean, settings=settings.curve),
-        noise=PoissonCounting(),
-        solver=partial(recover_map, options=solver),
+        noise=_detector(settings.curve),
+        solver=PiecewiseSolver(
+            run=partial(_solve, solver, settings.particles), settings=(solver, settings.particles)
+        ),
         gauge=nothing_free,
         metrics=(
             root_mean_square("strain", unit="ppm", scale=1e6),
             root_mean_square("tilt_x", unit="°"),
             root_mean_square("tilt_y", unit="°"),
+            *map_particle_metrics(),
+            *(absolute_error(f"drift_{axis}", unit="steps", scale=1.0) for axis in "yx"),
         ),
         quantities=("mean_strain",),
         notes=(
@@ -150,14 +210,31 @@ def _scenario(
     )
 
 
-def map_truth(specimen: StrainedMap, *, curve: RockingCurve) -> xr.Dataset:
+def _solve(
+    solver: DiffractionMap, particles: MapParticles, measurement: xr.Dataset, keep: Keep
+) -> xr.Dataset:
+    maps = recover_map(measurement, options=solver, keep=keep)
+    return recover_map_particles(maps, options=particles)
+
+
+def _detector(curve: RockingCurve) -> Noise:
+    if curve.saturation is None:
+        return PoissonCounting()
+    return DetectorNoise(saturation=curve.saturation)
+
+
+def map_truth(specimen: StrainedMap, *, curve: RockingCurve, order: int = 3) -> xr.Dataset:
     """Return what the beam sees on average at every point, NaN where it sees several domains.
+
+    ``label`` is the domain that the beam sees most of, 0 where it sees none.
 
     Parameters
     ----------
     specimen : StrainedMap
     curve : RockingCurve
         How it is scanned; without its drift, in the middle of the rocking curve.
+    order : int
+        The lattice parameter c is so many times the spacing.
     """
     still = curve.model_copy(update={"drift": (0.0, 0.0), "etas": 5})
     places = scan_places(specimen, still)[:, :, 0]
@@ -170,22 +247,44 @@ def map_truth(specimen: StrainedMap, *, curve: RockingCurve) -> xr.Dataset:
     domain = specimen.domain[y, x]
     whole = (domain == domain[..., :1]).all(axis=-1) & (domain[..., 0] > 0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = (shares[..., None] * vectors).sum(axis=2) / shares.sum(axis=2)[..., None]
-    length = np.linalg.norm(mean, axis=-1)
+        parts = shares / shares.sum(axis=2)[..., None]
+    mean = (parts[..., None] * vectors).sum(axis=2)
+    spread = (parts[..., None] * (vectors - mean[:, :, None]) ** 2).sum(axis=2)
+    width = np.sqrt((parts[..., None] * specimen.width[y, x] ** 2).sum(axis=2) + spread)
+    spacing = 2 * np.pi / np.linalg.norm(mean, axis=-1)
     tilt = lean(mean)
     values = {
-        "strain": 2 * np.pi / length / specimen.reference - 1,
+        "strain": spacing / specimen.reference - 1,
         "tilt_x": tilt[..., 0],
         "tilt_y": tilt[..., 1],
+        "spacing": spacing,
+        "c": order * spacing,
+        **{f"width_{axis}": width[..., n] for n, axis in enumerate("xyz")},
     }
     truth = xr.Dataset(
         {
-            name: (DIMS[:2], np.where(whole, value, np.nan), {"units": MAPS[name]})
+            name: (DIMS[:2], np.where(whole, value, np.nan), {"units": UNITS[name]})
             for name, value in values.items()
         }
     )
-    mean = 1e6 * truth["strain"].mean()
-    return truth.assign(mean_strain=mean.assign_attrs(units="ppm"))
+    for name, steps in zip(("drift_y", "drift_x"), curve.drift, strict=True):
+        truth[name] = ((), float(steps), {"units": "steps of the scan per step of eta"})
+    label = _most_seen(domain, shares)
+    alone = ((domain == label[..., None]) | (shares == 0)).all(axis=-1) & (label > 0)
+    truth["label"] = (DIMS[:2], label, {"units": "1"})
+    truth = truth.assign(
+        map_particle_truth(label, np.where(alone, spacing, np.nan), specimen.reference, order=order)
+    )
+    strain = 1e6 * truth["strain"].mean()
+    return truth.assign(mean_strain=strain.assign_attrs(units="ppm"))
+
+
+def _most_seen(domain: npt.NDArray[np.integer], shares: Array) -> npt.NDArray[np.int32]:
+    """Return the domain of most of the light of every point, 0 without any."""
+    same = domain[..., :, None] == domain[..., None, :]
+    most = (same * shares[..., None, :]).sum(axis=-1).argmax(axis=-1)
+    found = np.take_along_axis(domain, most[..., None], axis=-1)[..., 0]
+    return np.where(shares.sum(axis=-1) > 0, found, 0).astype(np.int32)
 
 
 def map_residuals(estimate: xr.Dataset, truth: xr.Dataset) -> dict[str, Residuals]:
