@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 from dask.delayed import delayed
-from numba import njit
 from pydantic import Field, field_validator
 
 from echolith.errors import BadInputError
@@ -24,6 +23,7 @@ from echolith.forward.goniometer import (
     scattering_vectors,
     voxel_volumes,
 )
+from echolith.forward.peak_frames import add_peaks
 from echolith.seeds import stream
 from echolith.structures.strained_crystals import StrainedMap
 from echolith.units import Angstrom, Degree, Electronvolt
@@ -246,39 +246,9 @@ def _row(
 ) -> npt.NDArray[np.float32]:
     """Return one row of the scan, (1, columns, etas, rows, columns of the detector)."""
     frames = np.zeros((len(places), *volumes.shape), dtype=np.float32)
-    _add_peaks(fields, vectors, volumes, places, offsets, weights, frames)
+    add_peaks(fields, vectors, volumes, places, offsets, weights, frames)
     frames *= np.float32(settings.counts) * monitor.astype(np.float32)[:, None, None]
     frames += np.float32(settings.background)
     frames[..., hot] += np.float32(HOT_COUNTS)
     frames[..., dead] = 0
     return frames[None]
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
-def _add_peaks(
-    fields: Array,
-    vectors: Array,
-    volumes: Array,
-    places: Array,
-    offsets: Array,
-    weights: Array,
-    frames: npt.NDArray[np.float32],
-) -> None:
-    """Add the peaks of what the beam sees, as parts of a whole one, to frames of one row."""
-    rows, columns = fields.shape[:2]
-    for n in range(frames.shape[0]):
-        for e in range(frames.shape[1]):
-            for s in range(len(weights)):
-                y = int(np.floor(places[n, e, 0] + offsets[s, 0] + 0.5))
-                x = int(np.floor(places[n, e, 1] + offsets[s, 1] + 0.5))
-                if y < 0 or x < 0 or y >= rows or x >= columns or fields[y, x, 0] <= 0:
-                    continue
-                f = fields[y, x]
-                height = weights[s] * f[0] / ((2 * np.pi) ** 1.5 * f[4] * f[5] * f[6])
-                for i in range(frames.shape[2]):
-                    for j in range(frames.shape[3]):
-                        q = vectors[e, i, j]
-                        a, b, c = (q[0] - f[1]) / f[4], (q[1] - f[2]) / f[5], (q[2] - f[3]) / f[6]
-                        square = a * a + b * b + c * c
-                        if square < 50:
-                            frames[n, e, i, j] += height * volumes[e, i, j] * np.exp(-0.5 * square)

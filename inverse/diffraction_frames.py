@@ -91,7 +91,7 @@ class Frames:
             return np.asarray(values)
         if not np.isfinite(values).all() or (values < 0).any():
             raise BadInputError("counts are negative or not finite; expected photons")
-        return np.rint(values).astype(np.uint32)
+        return np.asarray(np.rint(values), dtype=np.uint32)
 
 
 def checked_frames(measurement: xr.Dataset) -> Frames:

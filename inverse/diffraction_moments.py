@@ -85,7 +85,7 @@ def _sums(events: Events, voxels: Voxels, found: Array) -> Array:
 
 @njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator, unused-ignore]
 def _in_box(q: Array, centre: Array, width: Array) -> bool:
-    return (
+    return bool(
         abs(q[0] - centre[0]) < REACH * width[0]
         and abs(q[1] - centre[1]) < REACH * width[1]
         and abs(q[2] - centre[2]) < REACH * width[2]

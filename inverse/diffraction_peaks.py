@@ -158,7 +158,7 @@ def _fit(
         if used == 0:
             continue
         events = Events(
-            room.index[:used], room.vectors[:used], room.volumes[:used], room.sensitivity[:used],
+            room.place[:used], room.vectors[:used], room.volumes[:used], room.sensitivity[:used],
             room.photons[:used],
         )  # fmt: skip
         total = (fitted * there).sum()
@@ -173,4 +173,4 @@ def _fit(
         else:
             found[n] = np.nan
             # Without a peak all photons are taken as background.
-            found[n, 25] = excess(voxels, there, beyond, events.photons.sum() / total)
+            found[n, 25] = excess(voxels, lines, there, beyond, events.photons.sum() / total)

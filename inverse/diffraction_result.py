@@ -58,16 +58,14 @@ def finished_maps(
             maps[key] = (DIMS[:2], entries, {"units": unit})
     width = np.where(known, found.width.mean(axis=1), np.nan).reshape(shape)
     many = (known & (found.misfit > several)).reshape(shape)
-    return maps.assign(
-        width=(DIMS[:2], width, {"units": "1/Å"}),
-        several_peaks=(DIMS[:2], many.astype(np.int8), {"units": "1"}),
-        **_mean_strain(maps),
-    )
+    maps["width"] = (DIMS[:2], width, {"units": "1/Å"})
+    maps["several_peaks"] = (DIMS[:2], many.astype(np.int8), {"units": "1"})
+    return maps.assign(_mean_strain(maps))
 
 
 def _spread(direction: Array, covariance: Array) -> Array:
     """Return the standard deviation along a direction at every point."""
-    return np.sqrt(np.einsum("ni,nij,nj->n", direction, covariance, direction))
+    return np.asarray(np.sqrt(np.einsum("ni,nij,nj->n", direction, covariance, direction)))
 
 
 def _tilts(found: Peaks) -> dict[str, tuple[Array, Array, str]]:

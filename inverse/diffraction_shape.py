@@ -77,17 +77,27 @@ def describe(
     found[21] = _kurtosis(events, found, height)
     found[22] = held / found[18]
     _chi_square(events, expected, (etas, rows, columns), found)
-    found[25] = excess(voxels, there, beyond, background)
+    found[25] = excess(voxels, lines, there, beyond, background)
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
-def excess(voxels: Voxels, there: npt.NDArray[np.bool_], beyond: float, background: float) -> float:
-    """Return the photons beyond the region less the background, in standard deviations of it."""
-    expected = 0.0
+def excess(
+    voxels: Voxels,
+    lines: Array,
+    there: npt.NDArray[np.bool_],
+    beyond: float,
+    background: float,
+) -> float:
+    """Return the photons beyond the region less the background, in standard deviations.
+
+    The background is known from its photons in the region only.
+    """
+    rows, inner, outer = voxels.volumes.shape[1], 0.0, 0.0
     for e in range(len(there)):
         if there[e]:
-            expected += background * voxels.sensitivity[e, 0, 0] * (voxels.mark[e] == BEYOND).sum()
-    return (beyond - expected) / math.sqrt(expected + 1.0)
+            inner += background * lines[e, :rows].sum()
+            outer += background * voxels.sensitivity[e, 0, 0] * (voxels.mark[e] == BEYOND).sum()
+    return float((beyond - outer) / math.sqrt(1 + outer + outer**2 / max(inner, 1.0)))
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
@@ -116,7 +126,7 @@ def _chi_square(events: Events, expected: Array, shape: tuple[int, int, int], fo
     etas, rows, columns = shape
     counted = np.zeros(len(expected))
     for k in range(len(events.photons)):
-        frame, column = divmod(events.index[k], columns)
+        frame, column = divmod(events.place[k], columns)
         eta, row = divmod(frame, rows)
         counted[eta] += events.photons[k]
         counted[etas + row] += events.photons[k]

@@ -35,9 +35,9 @@ class Voxels(NamedTuple):
 
 
 class Events(NamedTuple):
-    """Voxels of one point that counted: their index, Q, volume, sensitivity and photons."""
+    """Voxels of one point that counted: their place, Q, volume, sensitivity and photons."""
 
-    index: npt.NDArray[np.int64]
+    place: npt.NDArray[np.int64]
     vectors: Array
     volumes: Array
     sensitivity: Array
@@ -83,7 +83,7 @@ def collect(
                 if voxels.mark[e, i, j] == BEYOND:
                     beyond += frame[i, j]
                     continue
-                events.index[used] = (e * height + i) * width + j
+                events.place[used] = (e * height + i) * width + j
                 events.vectors[used] = voxels.vectors[e, i, j]
                 events.volumes[used] = voxels.volumes[e, i, j]
                 events.sensitivity[used] = voxels.sensitivity[e, i, j]

@@ -98,13 +98,44 @@ def kept_mean(scenario: Scenario, specimen: Any, *, seed: int, folder: Path | No
     return mean
 
 
-def _path(scenario: Scenario, seed: int, folder: Path) -> Path | None:
+def kept_counts(
+    scenario: Scenario, specimen: Any, *, seed: int, noise_free: bool, folder: Path
+) -> xr.Dataset:
+    """Return a measurement that may be larger than memory: simulated into the folder, read lazily.
+
+    It is known as a mean is, see `kept_mean`.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    specimen
+        As built from the seed.
+    seed : int
+    noise_free : bool
+        Leave counting noise out.
+    folder : Path
+    """
+    mean = scenario.forward(specimen)
+    counts = mean if noise_free else scenario.noise.sample(mean, seed=seed)
+    path = _path(scenario, seed, folder, "mean" if noise_free else "counts")
+    if path is None:
+        return counts.compute()
+    with contextlib.suppress(BadInputError, OSError):  # not there, or damaged
+        return load_dataset(path)
+    for old in path.parent.glob(f"{path.name.split('.')[0]}.*"):
+        old.unlink(missing_ok=True)
+    save_dataset(counts, path)
+    return load_dataset(path)
+
+
+def _path(scenario: Scenario, seed: int, folder: Path, kind: str = "mean") -> Path | None:
     try:
         make = entry(scenario.name).make
     except BadInputError:
         return None
     settings = scenario.settings.model_dump(mode="json")
-    what = json.dumps([scenario.name, settings, seed], sort_keys=True)
+    kinds = [] if kind == "mean" else [kind]
+    what = json.dumps([scenario.name, settings, seed, *kinds], sort_keys=True)
     versions = json.dumps([version(name) for name in ENGINES])
     code = code_of([*SIMULATING, getattr(make, "__module__", "").split(".")[0]])
     return folder / f"{_digest(what.encode())}.{_digest(versions.encode(), *code)}.h5"

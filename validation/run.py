@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from echolith.inverse.staged_solver import StagedSolver
+from echolith.inverse.staged_solver import PiecewiseSolver, StagedSolver
 from echolith.protocols import Solver
 from echolith.validation.estimate_check import check_estimate
-from echolith.validation.mean_store import kept_mean
+from echolith.validation.mean_store import kept_counts, kept_mean
 from echolith.validation.scenario import Scenario
 from echolith.validation.stage_store import solve
 
@@ -70,8 +70,8 @@ def run_once(
     noise_free : bool
         Leave counting noise out.
     keep : Path, optional
-        Folder for the stages of a staged solver, to go on from after a break; nothing is kept for
-        other solvers.
+        Folder for the stages of a staged solver, to go on from after a break, and for the
+        measurement and the pieces of one that works in pieces; nothing is kept for other solvers.
     announce : callable
         Told the name of each stage as it begins.
 
@@ -80,13 +80,28 @@ def run_once(
     Run
     """
     stages = Stages(announce=announce)
-    staged = isinstance(solver or scenario.solver, StagedSolver)
-    folder = keep if staged else None
+    chosen = solver or scenario.solver
+    folder = keep if isinstance(chosen, StagedSolver | PiecewiseSolver) else None
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     with stages.stage("build"):
         specimen = scenario.build(seed)
         truth = scenario.truth(specimen)
+    if folder is not None and isinstance(chosen, PiecewiseSolver):
+        with stages.stage("simulate"):
+            counts = kept_counts(
+                scenario, specimen, seed=seed, noise_free=noise_free, folder=folder
+            )
+        return run_on_counts(
+            scenario,
+            counts,
+            truth,
+            seed=seed,
+            solver=solver,
+            noise_free=noise_free,
+            keep=folder,
+            stages=stages,
+        )
     with stages.stage("simulate"):
         mean = kept_mean(scenario, specimen, seed=seed, folder=folder)
     return run_on_mean(
@@ -115,6 +130,30 @@ def run_on_mean(
     """Draw counts from a kept mean, invert and score (arguments as for `run_once`)."""
     with stages.stage("count"):
         measurement = mean if noise_free else scenario.noise.sample(mean, seed=seed).compute()
+    return run_on_counts(
+        scenario,
+        measurement,
+        truth,
+        seed=seed,
+        solver=solver,
+        noise_free=noise_free,
+        keep=keep,
+        stages=stages,
+    )
+
+
+def run_on_counts(
+    scenario: Scenario,
+    measurement: xr.Dataset,
+    truth: xr.Dataset,
+    *,
+    seed: int,
+    stages: Stages,
+    solver: Solver | None,
+    noise_free: bool,
+    keep: Path | None,
+) -> Run:
+    """Invert and score a simulated measurement (arguments as for `run_once`)."""
     with stages.stage("solve"):
         estimate = solve(
             solver or scenario.solver, measurement, folder=keep, announce=stages.announce
