@@ -106,7 +106,7 @@ def _stepped(path: Path, rows: list[Row]) -> tuple[Array, Array] | None:
     expected = round((stop - start) / step) + 1 if plausible else 0
     values = np.array([value for row in rows[1:] for value in row.numbers])
     if plausible and len(values) == expected:
-        angles = start + step * np.arange(expected)
+        angles = np.asarray(start + step * np.arange(expected), dtype=np.float64)
         _check_angles(path, angles, None)
         return angles, values
     if not rows[0].rest and all(len(row.numbers) == 3 for row in rows):

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import gemmi
 import numpy as np
+import numpy.typing as npt
 import pytest
+from ase import Atoms
+from ase.io import read
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,7 +44,7 @@ O1 O2- 0 0 0.23951(15) . ?
 SYMBOL = "_symmetry_space_group_name_H-M 'R -3 m'"
 
 
-def intensities(phase: CrystalPhase) -> np.ndarray:  # type: ignore[type-arg]
+def intensities(phase: CrystalPhase) -> npt.NDArray[np.float64]:
     hkl = allowed_reflections(phase, d_min=1.2).hkl
     return np.asarray(np.abs(structure_factors(phase, hkl, wavelength=1.5406)) ** 2)
 
@@ -84,7 +87,7 @@ def test_a_crystal_scatters_the_same_after_writing_and_reading(
 
 def test_another_program_reads_what_is_written(tmp_path: Path) -> None:
     write_phase(crystal_phase("LiNiO2"), tmp_path / "phase.cif")
-    atoms = pytest.importorskip("ase.io").read(tmp_path / "phase.cif")
+    atoms: Atoms = read(tmp_path / "phase.cif")  # type: ignore[assignment]
     assert atoms.get_chemical_formula() == "Li3Ni3O6"
     assert atoms.cell.lengths() == pytest.approx([2.8784, 2.8784, 14.1944])
 

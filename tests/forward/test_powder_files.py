@@ -90,7 +90,7 @@ def test_uncertainties_that_are_not_of_counting_are_told(tmp_path: Path) -> None
 
 
 COLUMNS = "\n".join(f"{a:.2f} {c}" for a, c in zip(ANGLES, COUNTS, strict=True))
-SAME = {
+SAME: dict[str, str | bytes] = {
     "two columns": COLUMNS,
     "comments": "# from a beam line\n! and\n; others\n" + COLUMNS + "\n# end",
     "title": "LiCoO2, 25 C\n2theta counts\n" + COLUMNS,
@@ -150,7 +150,7 @@ def test_lines_and_ranges_of_a_uxd_file(tmp_path: Path) -> None:
     assert second.attrs["lines"] == LINES
 
 
-WRONG = {
+WRONG: dict[str, str | bytes] = {
     "is empty": " \n",
     "is not text": b"RAW1.01\0\0\1\2",
     "holds no numbers": "nothing\n",
