@@ -1,5 +1,6 @@
 """An HDF5 file with detector frames, open: its entries, and numbers by what they mean."""
 
+import warnings
 from collections import Counter
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from echolith.errors import BadInputError, near_match
+from echolith.errors import BadInputError, BadInputWarning, near_match
 from echolith.forward.stack_frames import check_sources
 from echolith.forward.stack_quantities import (
     QUANTITIES,
@@ -21,6 +22,7 @@ from echolith.forward.stack_quantities import (
     datasets,
     given_value,
     in_unit,
+    is_numeric,
     members,
 )
 
@@ -45,24 +47,38 @@ class Stack:
             name: found for name, found in members(self.root) if isinstance(found, h5py.Group)
         }
         entries = groups or {"/": self.root}
-        wanted = self.given.get("entries", list(entries))
+        wanted = [str(name) for name in np.atleast_1d(self.given.get("entries", list(entries)))]
         missing = [name for name in wanted if name not in entries]
         if missing:
             raise BadInputError(
                 f"'{self.path}' has no entry {missing[0]!r}; {near_match(missing[0], entries)}"
             )
         found = {name: self._frames_of(entries[name]) for name in wanted}
-        held = {name: frames for name, frames in found.items() if frames is not None}
+        alike = self._alike({name: frames for name, frames in found.items() if frames is not None})
+        for frames in alike.values():
+            check_sources(frames)
+        return alike
+
+    def _alike(self, held: dict[str, h5py.Dataset]) -> dict[str, h5py.Dataset]:
+        """Return the entries of the shape that most of the frames have; tell of others."""
         if not held:
             raise BadInputError(
                 f"'{self.path}' holds no detector frames: no dataset of three or more axes; "
                 "name it if it has another form: frames=..."
             )
-        usual = Counter(frames.shape for frames in held.values()).most_common(1)[0][0]
-        alike = {name: frames for name, frames in held.items() if frames.shape == usual}
-        for frames in alike.values():
-            check_sources(frames)
-        return alike
+        total: Counter[tuple[int, ...]] = Counter()
+        for frames in held.values():
+            total[frames.shape] += frames.size
+        usual = total.most_common(1)[0][0]
+        others = [name for name, frames in held.items() if frames.shape != usual]
+        if others:
+            warnings.warn(
+                f"'{self.path}': frames of {', '.join(others)} have another shape than {usual} and "
+                "are left out; if they belong to the rocking curve, they were broken off",
+                BadInputWarning,
+                stacklevel=5,
+            )
+        return {name: frames for name, frames in held.items() if frames.shape == usual}
 
     @cached_property
     def listed(self) -> dict[str, list[tuple[str, h5py.Dataset]]]:
@@ -75,11 +91,9 @@ class Stack:
 
     def _frames_of(self, entry: h5py.Group) -> h5py.Dataset | None:
         if "frames" in self.given:
-            found = entry.get(self.given["frames"])
+            found = entry.get(str(self.given["frames"]))
             return found if isinstance(found, h5py.Dataset) and found.ndim >= 3 else None
-        numeric = [
-            d for _, d in datasets(entry) if d.ndim >= 3 and np.issubdtype(d.dtype, np.number)
-        ]
+        numeric = [d for _, d in datasets(entry) if d.ndim >= 3 and is_numeric(d)]
         return max(numeric, key=lambda d: d.size, default=None)
 
     @property

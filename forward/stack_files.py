@@ -91,11 +91,11 @@ def _read(stack: Stack) -> xr.Dataset:
     count = len(stack.frames) if stack.parted else shape[0 if eta_axis is None else eta_axis]
     points = int(np.prod(scan_shape))
     eta = _of_angles(stack, "eta", count, points)
-    places = [_of_points(stack, name, count, scan_shape) for name in ("scan_x", "scan_y")]
+    places = _places(stack, count, scan_shape)
     numbers = _geometry(stack)
-    _refuse_missing(stack, {"eta": eta, "scan_x": places[0], "scan_y": places[1], **numbers})
+    _refuse_missing(stack, {"eta": eta, **places, **numbers})
     assert eta is not None
-    x, y, index = raster(*(place * 1e10 for place in places if place is not None))
+    x, y, index = raster(*(1e10 * place for place in places.values() if place is not None))
     order = np.argsort(eta)
     if count < 2 or not (np.diff(eta[order]) > 0).all():
         raise BadInputError(
@@ -105,8 +105,9 @@ def _read(stack: Stack) -> xr.Dataset:
         )
     region = _region(stack, shape[-2:])
     frames = StackFrames(
-        path=stack.path.absolute(),
-        names=tuple(frames.name for frames in stack.frames.values()),
+        sources=tuple(
+            (Path(frames.file.filename).absolute(), frames.name) for frames in stack.frames.values()
+        ),
         eta_axis=eta_axis,
         scan_shape=scan_shape,
         index=index,
@@ -186,27 +187,30 @@ def _of_angles(stack: Stack, name: str, count: int, points: int) -> Array | None
     return np.asarray(values.reshape(count, -1).mean(axis=1))
 
 
-def _of_points(stack: Stack, name: str, count: int, scan_shape: tuple[int, ...]) -> Array | None:
-    """Return where every point of the scan is, along one direction, m."""
+def _places(stack: Stack, count: int, scan_shape: tuple[int, ...]) -> dict[str, Array | None]:
+    """Return scan_x and scan_y of every point, m, None where they are not told."""
     points = int(np.prod(scan_shape))
-    given = stack.given.get(name)
-    values = stack.looked_up(name, sizes=range(2, count * points + 1))
-    if values is None:
-        return None
-    if values.size == points:
-        return values.ravel()
-    if values.size == count * points:
-        return np.asarray(values.reshape(count, points).mean(axis=0))
-    other = "scan_y" if name == "scan_x" else "scan_x"
-    beside = stack.looked_up(other, sizes=range(2, points))
-    if values.ndim != 1 or beside is None or values.size * beside.size != points:
+    places = {}
+    for name in ("scan_x", "scan_y"):
+        found = stack.looked_up(name, sizes=(points, count * points))
+        places[name] = stack.looked_up(name, sizes=range(2, points)) if found is None else found
+    x, y = places.values()
+    if x is None or y is None:
+        return places
+    axes = (y.size, x.size)
+    if scan_shape == axes or (len(scan_shape) == 1 and y.size * x.size == points):
+        y, x = np.meshgrid(y, x, indexing="ij")
+    return {name: _of_points(stack, name, v, points) for name, v in (("scan_x", x), ("scan_y", y))}
+
+
+def _of_points(stack: Stack, name: str, values: Array, points: int) -> Array:
+    """Return one number for each point, the mean over all angles."""
+    if values.size % points:
         raise BadInputError(
-            f"'{stack.path}': {values.size} values of {name} "
-            f"{'as given' if given is not None else 'in the file'} for {points} points; expected "
-            "one for each point, or one for each row and column"
+            f"'{stack.path}': {values.size} values of {name} for {points} points; expected one for "
+            "each point, or one for each row and column"
         )
-    axes = (values, beside) if name == "scan_y" else (beside, values)
-    return np.asarray(np.meshgrid(*axes, indexing="ij")[0 if name == "scan_y" else 1].ravel())
+    return np.asarray(values.reshape(-1, points).mean(axis=0))
 
 
 def _geometry(stack: Stack) -> dict[str, float | None]:

@@ -22,9 +22,8 @@ Region = tuple[tuple[int, int], tuple[int, int]]
 class StackFrames:
     """Where every frame of a raster is."""
 
-    path: Path
-    names: tuple[str, ...]
-    """Datasets: one that holds every eta, or one for each eta."""
+    sources: tuple[tuple[Path, str], ...]
+    """File and dataset: one that holds every eta, or one for each eta."""
     eta_axis: int | None
     """Of the one dataset; None where there is one for each eta."""
     scan_shape: tuple[int, ...]
@@ -112,13 +111,15 @@ def check_sources(found: h5py.Dataset) -> None:
 
 def _row(frames: StackFrames, row: int) -> npt.NDArray[Any]:
     """Return one row of the scan, (1, columns, eta, rows, columns of the region)."""
-    try:
-        with h5py.File(frames.path, "r") as root:
-            parts = [_cut(root[name], frames, row) for name in frames.names]
-    except (OSError, KeyError, RuntimeError) as error:
-        raise BadInputError(
-            f"'{frames.path}' can no longer be read ({error}); it was moved, changed or damaged"
-        ) from error
+    parts = []
+    for path, name in frames.sources:
+        try:
+            with h5py.File(path, "r") as root:
+                parts.append(_cut(root[name], frames, row))
+        except (OSError, KeyError, RuntimeError) as error:
+            raise BadInputError(
+                f"'{path}' can no longer be read ({error}); it was moved, changed or damaged"
+            ) from error
     whole = parts[0] if frames.eta_axis is not None else np.stack(parts, axis=1)
     return np.ascontiguousarray(whole[None, :, frames.order])
 

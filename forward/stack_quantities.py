@@ -116,6 +116,11 @@ def datasets(group: h5py.Group, depth: int = 0) -> Iterator[tuple[str, h5py.Data
                 yield f"{key}/{name}", inner
 
 
+def is_numeric(found: h5py.Dataset) -> bool:
+    """Return whether a dataset holds numbers, or yes and no."""
+    return bool(found.size) and (found.dtype == bool or np.issubdtype(found.dtype, np.number))
+
+
 def candidates(
     listed: Iterable[tuple[str, h5py.Dataset]], quantity: Quantity
 ) -> list[h5py.Dataset]:
@@ -124,7 +129,7 @@ def candidates(
     for path, found in listed:
         *groups, last = path.lower().split("/")
         name = groups[-1] if last in VALUES and groups else last
-        if name in quantity.names and np.issubdtype(found.dtype, np.number) and found.size:
+        if name in quantity.names and is_numeric(found):
             later = any(group in LAST_CHOICE for group in groups)
             ranked.append(((later, quantity.names.index(name), len(groups), path), found))
     return [found for _, found in sorted(ranked, key=lambda pair: pair[0])]
@@ -143,8 +148,10 @@ def in_unit(found: h5py.Dataset, quantity: Quantity, *, pixel: float | None = No
     Raises
     ------
     BadInputError
-        If the unit is none of the kind.
+        If it holds no numbers, or its unit is none of the kind.
     """
+    if not is_numeric(found):
+        raise BadInputError(f"'{found.file.filename}', {found.name}: no numbers")
     values = np.asarray(found[()], dtype=float)
     unit = found.attrs.get("units", "")
     unit = (unit.decode() if isinstance(unit, bytes) else str(unit)).strip().lower()

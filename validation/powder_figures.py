@@ -18,15 +18,23 @@ def pattern(content: "ReportContent") -> "Figure | None":
     found = content.estimate
     if counts is None or counts.dims != ("two_theta",) or "calculated" not in found:
         return None
-    angles, observed = counts["two_theta"].values, counts.values.astype(float)
+    angles, observed = counts["two_theta"].values, np.maximum(counts.values.astype(float), 0)
     calculated = found["calculated"].values
     with style():
         figure = new_figure(9.8, 4.6)
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-        above.plot(angles, observed, color=INK, linewidth=0.8, label="observed")
+        above.plot(angles, observed, color=INK, alpha=0.45, linewidth=1.6, label="observed")
         above.plot(angles, calculated, color=ACCENT, linewidth=0.8, label="calculated")
         if "background" in found:
-            above.plot(angles, found["background"], color=SECOND, linewidth=0.8, label="background")
+            above.plot(
+                angles,
+                np.maximum(found["background"], 0),
+                color=SECOND,
+                linewidth=0.8,
+                label="background",
+            )
+        # Roots of counts have one noise everywhere, so that weak lines are seen beside strong ones.
+        above.set_yscale("function", functions=(np.sqrt, np.square))
         above.set(ylabel="photons", ylim=(0, None))
         above.legend(loc="upper right")
         difference = (observed - calculated) / np.sqrt(np.maximum(calculated, 1.0))

@@ -12,7 +12,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echolith.errors import BadInputError
+from echolith.errors import BadInputError, BadInputWarning
 from echolith.forward.goniometer import Goniometer
 from echolith.forward.importers import read_measurement
 from echolith.forward.stack_files import read_stack
@@ -90,13 +90,19 @@ def entry_for_each_angle(root: h5py.File, order: str, turn: Array) -> None:
         entry["instrument/mpx1x4_frames/data"] = frames[:, which]
         entry["measurement/mpx1x4"] = h5py.SoftLink(f"/{n}.1/instrument/mpx1x4_frames/data")
         motors(entry, eta=ETA[which], x=x, y=y)
-    # An alignment scan is no part of the rocking curve, a broken link no reason to stop.
-    root["99.1/measurement/mpx1x4"] = np.zeros((2, 6, 7), np.uint16)
+    # A broken link is no reason to stop.
     root["98.1"] = h5py.ExternalLink("gone.h5", "/1.1")
 
 
+def master_of_links(root: h5py.File, order: str, turn: Array) -> None:
+    with h5py.File(Path(root.filename).with_name("scans.h5"), "w") as scans:
+        entry_for_each_angle(scans, order, turn)
+    for n in range(1, 6):
+        root[f"sample_{n}.1"] = h5py.ExternalLink("scans.h5", f"/{n}.1")
+
+
 LAYOUTS: list[Callable[[h5py.File, str, Array], None]] = [
-    angles_first, angles_first_five_axes, entry_for_each_angle,
+    angles_first, angles_first_five_axes, entry_for_each_angle, master_of_links,
 ]  # fmt: skip
 
 
@@ -277,6 +283,9 @@ def test_what_is_wrong_is_told(tmp_path: Path) -> None:
         ({}, {"delt": 3}, "did you mean 'delta'"),
         ({}, {"delta": "nowhere"}, "no dataset 'nowhere'"),
         ({}, {"delta": "/"}, "no dataset '/'"),
+        ({"positioners__phi": "north"}, {"delta": "instrument/positioners/phi"}, "no numbers"),
+        ({}, {"entries": 1.1}, "no entry '1.1'"),
+        ({}, {"frames": 3}, "no detector frames"),
         ({}, {"delta": []}, r"delta = \[\]; expected a number"),
         ({}, {"region": [[0, 9], [0, 3]]}, "region = "),
         ({}, {"region": 3}, "region = 3"),
@@ -299,6 +308,29 @@ def test_one_angle_is_no_rocking_curve(tmp_path: Path) -> None:
         motors(root["1.1"], eta=8.0, x=x, y=y)
     with pytest.raises(BadInputError, match=r"shape \(12, 6, 7\)"):
         read_stack(path)
+
+
+def test_entries_of_another_shape_are_left_out_and_told(tmp_path: Path) -> None:
+    path = made(tmp_path, entry_for_each_angle)
+    expected = read_stack(path)
+    with h5py.File(path, "a") as root:
+        root["99.1/measurement/mpx1x4"] = np.zeros((2, 6, 7), np.uint16)
+        root["100.1/measurement/mpx1x4"] = np.zeros((2, 6, 7), np.uint16)
+    with pytest.warns(BadInputWarning, match=r"frames of 100\.1, 99\.1 have another shape"):
+        found = read_stack(path)
+    xr.testing.assert_equal(found, expected)
+    named = read_stack(path, motors={"entries": ["1.1", "2.1", "4.1"]})
+    xr.testing.assert_equal(named, expected.isel(eta=[0, 1, 3]))
+
+
+def test_places_of_rows_and_columns_are_enough(tmp_path: Path) -> None:
+    path = made(tmp_path)
+    expected = read_stack(path)
+    replaced(path, pix_position__value=X, piy_position__value=Y)
+    xr.testing.assert_equal(read_stack(path), expected)
+    xr.testing.assert_allclose(
+        read_stack(path, motors={"scan_x": 1e-6 * X, "scan_y": 1e-6 * Y}), expected
+    )
 
 
 def test_frames_in_files_that_are_missing_are_no_zeros(tmp_path: Path) -> None:
