@@ -33,6 +33,8 @@ SUBJECTS = (
     "tomography",
     "tilt_alignment",
     "far_field",
+    "powder",
+    "diffraction_maps",
 )
 
 
