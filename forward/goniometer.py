@@ -190,19 +190,15 @@ def bragg_setting(
     return goniometer.model_copy(update=angles), float(np.degrees(eta))
 
 
-def voxel_volumes(vectors: Array, *, eta: Array | None = None) -> Array:
+def voxel_volumes(vectors: Array) -> Array:
     """Return the volumes in Q of the voxels of a rocking curve, 1/Å³.
 
     Parameters
     ----------
     vectors : array, (eta, rows, columns, 3)
         As from `scattering_vectors`.
-    eta : array, (eta,), optional
-        Angles, degree: every frame stands for their median step; by default they are even.
     """
-    turns = np.arange(len(vectors)) if eta is None else eta / np.median(np.diff(eta))
-    steps = [np.gradient(vectors, turns, axis=0)]
-    steps += [np.gradient(vectors, axis=axis) for axis in (1, 2)]
+    steps = [np.gradient(vectors, axis=axis) for axis in range(3)]
     return np.asarray(np.abs(np.einsum("...i,...i", steps[0], np.cross(steps[1], steps[2]))))
 
 

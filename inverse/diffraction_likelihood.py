@@ -9,7 +9,9 @@ from numba import njit
 from echolith.inverse.diffraction_voxels import (
     Events,
     Voxels,
+    add_coarseness,
     counted_or_more,
+    keep_wide,
     peak_height,
     squared_distance,
     start,
@@ -53,7 +55,9 @@ def climb(
         if weight < least:
             return False
         peak, background = weight, max(flat / total, 1e-9)
-        if _step(sums, squares, weight, centre, width) < SETTLED:
+        moved = _step(sums, squares, weight, centre, width)
+        keep_wide(voxels, width)
+        if moved < SETTLED:
             break
     found[18], found[20] = peak, background
     return True
@@ -88,7 +92,7 @@ def _step(sums: Array, squares: Array, weight: float, centre: Array, width: Arra
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
-def inform(events: Events, saturation: float, found: Array) -> None:
+def inform(events: Events, voxels: Voxels, found: Array) -> None:
     """Write the covariance of the centre, and the standard deviations of widths and counts.
 
     From the observed Fisher information on centre, widths, counts and background. Where the
@@ -100,7 +104,7 @@ def inform(events: Events, saturation: float, found: Array) -> None:
     moments = np.zeros(3)
     for k in range(len(events.photons)):
         n, s = events.photons[k], events.sensitivity[k]
-        if n >= saturation:
+        if n >= voxels.saturation:
             continue
         bright = _bright(events.vectors[k], events.volumes[k], centre, width, height)
         if bright == 0:
@@ -128,3 +132,4 @@ def inform(events: Events, saturation: float, found: Array) -> None:
             found[6 + 3 * c + d] = covariance[c, d] * width[c] * width[d]
         found[15 + c] = math.sqrt(covariance[3 + c, 3 + c]) * width[c]
     found[19] = math.sqrt(covariance[6, 6]) * found[18]
+    add_coarseness(voxels, width, found[6:15])

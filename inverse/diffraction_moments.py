@@ -1,8 +1,9 @@
 """The peak of one point by moments in a box about it, less the background.
 
-The box reaches `REACH` widths to either side of the middle. Of a normal distribution of that middle
-and width it holds the part P along an axis, with the variance 1 - h, h = 2 k phi(k) / P. A box that
-is d off sees its middle off by h d only, so what is found is divided by 1 - h; likewise widths.
+The box reaches `REACH` widths to either side of the middle, and fades out over `FADE` before and
+after, so that a voxel does not tip over its edge. With the moments P, M2 and M4 of a normal
+distribution in it (M2 and M4 over P), a peak that is d off its box is seen M2 d off, and one that
+is wider by a part of w by (M4 - M2²) w / 2 M2: what is found is divided by that.
 """
 
 import math
@@ -14,19 +15,31 @@ from numba import njit
 from echolith.inverse.diffraction_voxels import (
     Events,
     Voxels,
+    add_coarseness,
     counted_or_more,
+    keep_wide,
     peak_height,
-    squared_distance,
     start,
 )
 
 Array = npt.NDArray[np.float64]
 
-REACH = 2.75
-HELD = math.erf(REACH / math.sqrt(2))
-LOST = 2 * REACH * math.exp(-(REACH**2) / 2) / math.sqrt(2 * math.pi) / HELD
-FOLLOWS = LOST * (REACH**2 + LOST - 1) / (2 * (1 - LOST))
-"""Part of a change of the box's width by which the width found in it changes."""
+REACH, FADE = 2.75, 0.5
+
+
+def _in_normal(power: int) -> float:
+    """Return the integral over a normal distribution of the box times a power of the distance."""
+    u = np.linspace(0, REACH + FADE, 20001)
+    box = np.clip((REACH + FADE - u) / (2 * FADE), 0, 1)
+    normal = np.exp(-(u**2) / 2) / math.sqrt(2 * math.pi)
+    return float(2 * np.trapezoid(box * normal * u**power, u))
+
+
+HELD = _in_normal(0)
+SECOND = _in_normal(2) / HELD
+WIDENS = (_in_normal(4) / HELD - SECOND**2) / (2 * SECOND)
+FLAT = (REACH**2 + FADE**2) / 3
+"""Mean square distance of the background in the box, in widths."""
 LARGEST = 0.4
 """Part of the voxels that the box may hold."""
 SETTLED = 1e-3
@@ -41,7 +54,7 @@ def climb(
     start(events, centre, width)
     photons = (events.photons / events.sensitivity).sum()
     found[18], found[20] = 0.7 * photons, 0.3 * photons / total
-    volume, flat = events.volumes.mean(), 0.0
+    volume, flat, sums = events.volumes.mean(), 0.0, np.zeros(12)
     for _ in range(steps):
         box = (2 * REACH) ** 3 * width[0] * width[1] * width[2] / volume
         if box > LARGEST * total:  # the background must be seen beside it
@@ -53,52 +66,61 @@ def climb(
         found[18] = (sums[0] - flat) / HELD**3
         if found[18] < least:
             return False
-        if _step(sums, flat, centre, width) < SETTLED:
+        moved = _step(sums, flat, centre, width)
+        keep_wide(voxels, width)
+        if moved < SETTLED:
             break
-    _inform(events, found)
+    _inform(events, sums, flat, found)
+    add_coarseness(voxels, width, found[6:15])
     return True
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _sums(events: Events, voxels: Voxels, found: Array) -> Array:
-    """Return photons in the box, first and second moments, and those of them that were counted."""
+    """Return photons in the box, first and second moments in widths, and what was not counted.
+
+    0: photons, 1 to 3: first, 4 to 6: second moments; 7: photons as counted; 8: photons of the
+    peak in dark voxels, 9 to 11: their second moments.
+    """
     centre, width, background = found[:3], found[3:6], found[20]
-    height, sums = peak_height(found[18], width), np.zeros(8)
+    height, sums, away = peak_height(found[18], width), np.zeros(12), np.empty(3)
     for k in range(len(events.photons)):
-        if not _in_box(events.vectors[k], centre, width):
+        part = _part(events.vectors[k], centre, width, away)
+        if part == 0:
             continue
         n = events.photons[k]
+        sums[7] += n * part / events.sensitivity[k]
         if n >= voxels.saturation:
-            square = squared_distance(events.vectors[k], centre, width)
-            mean = height * events.volumes[k] * math.exp(-0.5 * square) + background
-            n = counted_or_more(mean * events.sensitivity[k], n)
-        n /= events.sensitivity[k]
-        sums[7] += n
-        _add(n, events.vectors[k], centre, sums)
+            bright = height * events.volumes[k] * math.exp(-0.5 * (away**2).sum())
+            n = counted_or_more((bright + background) * events.sensitivity[k], n)
+        _add(n * part / events.sensitivity[k], away, sums)
     for k in range(len(voxels.dark_volumes)):
-        if _in_box(voxels.dark_vectors[k], centre, width):
-            square = squared_distance(voxels.dark_vectors[k], centre, width)
-            mean = height * voxels.dark_volumes[k] * math.exp(-0.5 * square) + background
-            _add(mean, voxels.dark_vectors[k], centre, sums)
+        part = _part(voxels.dark_vectors[k], centre, width, away)
+        if part > 0:
+            bright = height * voxels.dark_volumes[k] * math.exp(-0.5 * (away**2).sum())
+            _add(part * (bright + background), away, sums)
+            sums[8] += part * bright
+            for c in range(3):
+                sums[9 + c] += part * bright * away[c] ** 2
     return sums
 
 
 @njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator, unused-ignore]
-def _in_box(q: Array, centre: Array, width: Array) -> bool:
-    return bool(
-        abs(q[0] - centre[0]) < REACH * width[0]
-        and abs(q[1] - centre[1]) < REACH * width[1]
-        and abs(q[2] - centre[2]) < REACH * width[2]
-    )
+def _part(q: Array, centre: Array, width: Array, away: Array) -> float:
+    """Write the distance from the middle in widths; return the part of a voxel in the box."""
+    part = 1.0
+    for c in range(3):
+        away[c] = (q[c] - centre[c]) / width[c]
+        part *= min(max((REACH + FADE - abs(away[c])) / (2 * FADE), 0.0), 1.0)
+    return part
 
 
 @njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator, unused-ignore]
-def _add(n: float, q: Array, centre: Array, sums: Array) -> None:
+def _add(n: float, away: Array, sums: Array) -> None:
     sums[0] += n
     for c in range(3):
-        away = q[c] - centre[c]
-        sums[1 + c] += n * away
-        sums[4 + c] += n * away * away
+        sums[1 + c] += n * away[c]
+        sums[4 + c] += n * away[c] ** 2
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
@@ -106,38 +128,39 @@ def _step(sums: Array, flat: float, centre: Array, width: Array) -> float:
     """Move the peak to its moments; return by how much, the most of all axes, in widths."""
     most, weight = 0.0, sums[0] - flat
     for c in range(3):
-        moved = sums[1 + c] / weight / (1 - LOST)
-        square = (sums[4 + c] - flat * (REACH * width[c]) ** 2 / 3) / weight / (1 - LOST)
-        grown = math.sqrt(max(square, 0.0)) / width[c]
-        grown = min(max(1 + (grown - 1) / (1 - FOLLOWS), 0.5), 2.0)
-        most = max(most, abs(moved) / width[c], abs(grown - 1))
-        centre[c] += moved
+        moved = sums[1 + c] / weight / SECOND
+        grown = math.sqrt(max((sums[4 + c] - flat * FLAT) / weight / SECOND, 0.0))
+        grown = min(max(1 + (grown - 1) / WIDENS, 0.5), 2.0)
+        most = max(most, abs(moved), abs(grown - 1))
+        centre[c] += moved * width[c]
         width[c] *= grown
     return most
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
-def _inform(events: Events, found: Array) -> None:
-    """Write the covariances of sums of Poisson counts, by the counts themselves."""
+def _inform(events: Events, sums: Array, flat: float, found: Array) -> None:
+    """Write the covariances of sums of Poisson counts, by the counts themselves.
+
+    What dark voxels would have counted follows the peak, and tells nothing: less is left to tell.
+    """
     centre, width = found[:3], found[3:6]
     products, squares, photons = np.zeros((3, 3)), np.zeros(3), 0.0
     away = np.empty(3)
     for k in range(len(events.photons)):
-        if not _in_box(events.vectors[k], centre, width):
+        part = _part(events.vectors[k], centre, width, away)
+        if part == 0:
             continue
-        n = events.photons[k] / events.sensitivity[k] ** 2
+        n = events.photons[k] * (part / events.sensitivity[k]) ** 2
         photons += n
         for c in range(3):
-            away[c] = (events.vectors[k, c] - centre[c]) / width[c]
-            squares[c] += n * (away[c] ** 2 - (1 - LOST)) ** 2
-        for c in range(3):
+            squares[c] += n * (away[c] ** 2 - SECOND) ** 2
             for d in range(3):
                 products[c, d] += n * away[c] * away[d]
-    weight = found[18] * HELD**3
+    weight = sums[0] - flat
+    tells = SECOND * weight - sums[9:12]
+    seen = 1 - sums[8] / weight
     for c in range(3):
         for d in range(3):
-            scale = width[c] * width[d] / (weight * (1 - LOST)) ** 2
-            found[6 + 3 * c + d] = products[c, d] * scale
-        lengths = 2 * (1 - LOST) * (1 - FOLLOWS) * weight
-        found[15 + c] = math.sqrt(squares[c]) / lengths * width[c]
-    found[19] = math.sqrt(photons) / HELD**3
+            found[6 + 3 * c + d] = products[c, d] * width[c] * width[d] / (tells[c] * tells[d])
+        found[15 + c] = math.sqrt(squares[c]) / (2 * SECOND * WIDENS * weight * seen) * width[c]
+    found[19] = math.sqrt(photons) / HELD**3 / seen

@@ -167,7 +167,7 @@ def _fit(
         else:
             ok = likelihood.climb(events, voxels, total, steps, least, found[n])
             if ok:
-                likelihood.inform(events, voxels.saturation, found[n])
+                likelihood.inform(events, voxels, found[n])
         if ok:
             describe(events, voxels, lines, there, beyond, found[n])
         else:

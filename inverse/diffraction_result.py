@@ -108,8 +108,9 @@ def warn_of_steps(maps: xr.Dataset, step: float) -> None:
     if step > COARSE * width:
         warnings.warn(
             f"steps of eta are {step:.3g}°, the peak's standard deviation is {width:.3g}°; "
-            f"expected steps below {COARSE:g} of them: the tilt along the beam is only known to "
-            f"{step / 12**0.5:.2g}°, whatever its uncertainty says; take finer steps",
+            f"expected steps below {COARSE:g} of them: the tilt along the beam may be off by "
+            f"{step / 12**0.5:.2g}° root mean square, however many photons there are, and the "
+            "strain with it; take finer steps",
             BadInputWarning,
             stacklevel=3,
         )

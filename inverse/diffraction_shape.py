@@ -11,6 +11,7 @@ from echolith.inverse.diffraction_voxels import (
     FITTED,
     Events,
     Voxels,
+    counted_or_more,
     peak_height,
     squared_distance,
 )
@@ -76,7 +77,7 @@ def describe(
             held += height * voxels.dark_volumes[k] * math.exp(-0.5 * square)
     found[21] = _kurtosis(events, found, height)
     found[22] = held / found[18]
-    _chi_square(events, expected, (etas, rows, columns), found)
+    _chi_square(events, voxels, expected, found)
     found[25] = excess(voxels, lines, there, beyond, background)
 
 
@@ -118,19 +119,25 @@ def _kurtosis(events: Events, found: Array, height: float) -> float:
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
-def _chi_square(events: Events, expected: Array, shape: tuple[int, int, int], found: Array) -> None:
+def _chi_square(events: Events, voxels: Voxels, expected: Array, found: Array) -> None:
     """Write Pearson's chi square of the projections per degree of freedom, and its spread.
 
     Of a Poisson count of mean m, (n - m)² / m has the mean 1 and the variance 2 + 1 / m.
     """
-    etas, rows, columns = shape
+    etas, rows, columns = voxels.volumes.shape
     counted = np.zeros(len(expected))
+    height = peak_height(found[18], found[3:6])
     for k in range(len(events.photons)):
         frame, column = divmod(events.place[k], columns)
         eta, row = divmod(frame, rows)
-        counted[eta] += events.photons[k]
-        counted[etas + row] += events.photons[k]
-        counted[etas + rows + column] += events.photons[k]
+        n = events.photons[k]
+        if n >= voxels.saturation:
+            square = squared_distance(events.vectors[k], found[:3], found[3:6])
+            mean = height * events.volumes[k] * math.exp(-0.5 * square) + found[20]
+            n = counted_or_more(mean * events.sensitivity[k], n)
+        counted[eta] += n
+        counted[etas + row] += n
+        counted[etas + rows + column] += n
     square, spread, bins = 0.0, 0.0, 0
     for k in range(len(expected)):
         if expected[k] >= LEAST:

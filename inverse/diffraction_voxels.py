@@ -12,6 +12,8 @@ Counts = npt.NDArray[np.integer]
 
 FITTED, BEYOND = 1, 2
 """Marks of voxels: in the region, or good but outside of it; 0 is left out."""
+NARROW = 0.5
+"""Least width of a peak, in distances of slices of voxels."""
 BINS = 128
 """Of the range of Q, in which a peak is looked for first."""
 
@@ -22,7 +24,8 @@ class Voxels(NamedTuple):
     ``vectors`` (..., 3) is Q in 1/Å and ``volumes`` in 1/Å³; ``sensitivity`` is relative (the
     monitor); ``mark`` says which voxels are fitted. ``dark_vectors`` (n, 3) and ``dark_volumes``
     (n,) are voxels inside the region that were not measured: bad pixels, missing frames. A voxel
-    that counted ``saturation`` counted that or more.
+    that counted ``saturation`` counted that or more. ``slices`` (3, 3) are the distances from one
+    slice of voxels to the next, eta, rows and columns, along their normals, 1/Å.
     """
 
     vectors: Array
@@ -32,6 +35,7 @@ class Voxels(NamedTuple):
     dark_vectors: Array
     dark_volumes: Array
     saturation: float
+    slices: Array
 
 
 class Events(NamedTuple):
@@ -90,6 +94,41 @@ def collect(
                 events.photons[used] = frame[i, j]
                 used += 1
     return used, beyond
+
+
+def slices_of(vectors: Array) -> Array:
+    """Return ``slices`` of `Voxels` in the middle of the frames, (3, 3), 1/Å."""
+    middle = tuple(n // 2 for n in vectors.shape[:3])
+    steps = np.stack([np.gradient(vectors, axis=axis)[middle] for axis in range(3)])
+    # Columns of the inverse are normals over distances.
+    normals = np.linalg.inv(steps)
+    return np.asarray((normals / (normals**2).sum(axis=0)).T)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def keep_wide(voxels: Voxels, width: Array) -> None:
+    """Make widths at least half of the distance of slices: less cannot be told from less still."""
+    for k in range(3):
+        axis = np.argmax(np.abs(voxels.slices[k]))
+        width[axis] = max(width[axis], NARROW * math.sqrt((voxels.slices[k] ** 2).sum()))
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def add_coarseness(voxels: Voxels, width: Array, covariance: Array) -> None:
+    """Add to the covariance of a centre, (9,), what steps wider than the peak leave open.
+
+    Where one slice of normal n sees a peak of the variances S, its middle may be anywhere within
+    the step h along S n / (n S n): the variance of the place along n is h² / 12.
+    """
+    for k in range(3):
+        step = math.sqrt((voxels.slices[k] ** 2).sum())
+        if width[np.argmax(np.abs(voxels.slices[k]))] > NARROW * step * (1 + 1e-9):
+            continue
+        along = width**2 * voxels.slices[k] / step
+        along /= (along * voxels.slices[k]).sum() / step
+        for c in range(3):
+            for d in range(3):
+                covariance[3 * c + d] += step**2 / 12 * along[c] * along[d]
 
 
 @njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator, unused-ignore]

@@ -8,9 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from scipy.spatial.transform import Rotation
 
 from echolith.errors import BadInputError
-from echolith.forward.goniometer import Goniometer, bragg_angle, scattering_vectors
+from echolith.forward.goniometer import (
+    Goniometer,
+    Reflection,
+    bragg_angle,
+    bragg_setting,
+    lean,
+    lean_slopes,
+    scattering_vectors,
+)
 from tests.peers import environment_with
 
 ROWS, COLUMNS = np.meshgrid(np.arange(4), np.arange(5), indexing="ij")
@@ -55,6 +64,58 @@ def test_a_specular_reflection_obeys_bragg(energy: float, spacing: float) -> Non
         specular, eta=np.array([theta + 1]), rows=np.zeros(1), columns=np.zeros(1)
     )
     assert np.degrees(np.arctan2(tilted[0, 0, 0], tilted[0, 0, 2])) == pytest.approx(1)
+
+
+reflections = st.builds(Reflection, inclination=st.floats(0, 40), azimuth=st.floats(-180, 180))
+
+
+@given(
+    reflection=reflections,
+    energy=st.floats(8000, 20000),
+    spacing=st.floats(1.5, 20),
+    turn=st.floats(-30, 30),
+)
+def test_the_detector_faces_any_reflection(
+    reflection: Reflection, energy: float, spacing: float, turn: float
+) -> None:
+    asked = Goniometer(beam_energy=energy, phi=reflection.azimuth + turn)
+    faced, eta = bragg_setting(asked, spacing, reflection)
+    q = scattering_vectors(faced, eta=np.array([eta]), rows=np.zeros(1), columns=np.zeros(1))
+    assert np.allclose(q.ravel() @ reflection.axes, [0, 0, 2 * np.pi / spacing], atol=1e-9)
+
+
+@given(
+    reflection=reflections.filter(lambda r: r.inclination > 1e-3),
+    angle=st.floats(1e-4, 15),
+    azimuth=st.floats(-180, 180),
+)
+def test_a_lean_turns_the_normal_from_n_towards_e1_and_e2(
+    reflection: Reflection, angle: float, azimuth: float
+) -> None:
+    chi, psi = np.radians([reflection.inclination, reflection.azimuth])
+    n = np.array([np.sin(chi) * np.cos(psi), np.sin(chi) * np.sin(psi), np.cos(chi)])
+    # The axes by another's rotations: the specimen's, turned about z x n.
+    shortest = Rotation.from_rotvec(chi * np.array([-np.sin(psi), np.cos(psi), 0]))
+    e1, e2 = shortest.apply(np.eye(3)[:2])
+    assert np.allclose(reflection.axes.T, [e1, e2, n], atol=1e-12)
+    turn = np.radians(azimuth)
+    axis = np.cross(n, np.cos(turn) * e1 + np.sin(turn) * e2)
+    leaning = Rotation.from_rotvec(np.radians(angle) * axis).apply(n)
+    expected = angle * np.array([np.cos(turn), np.sin(turn)])
+    assert np.allclose(lean(leaning @ reflection.axes), expected, atol=1e-9)
+
+
+@given(
+    lean_=st.tuples(st.floats(-15, 15), st.floats(-15, 15)).filter(lambda t: np.hypot(*t) > 1e-3),
+    length=st.floats(0.5, 5),
+)
+def test_slopes_of_the_lean_are_its_derivatives(lean_: tuple[float, float], length: float) -> None:
+    size = np.radians(np.hypot(*lean_))
+    towards = np.array(lean_) / np.hypot(*lean_)
+    q = length * np.array([*np.sin(size) * towards, np.cos(size)])
+    h = 1e-4 * length * size
+    slopes = [(lean(q + step) - lean(q - step)) / (2 * h) for step in h * np.eye(3)]
+    assert np.allclose(lean_slopes(q), np.array(slopes).T, rtol=1e-5, atol=1e-5 / length)
 
 
 THEIRS = """
@@ -105,5 +166,7 @@ def test_what_is_no_setting_is_refused() -> None:
         Goniometer(nu=4000.0)
     with pytest.raises(BadInputError, match="cannot diffract"):
         bragg_angle(Goniometer(beam_energy=2000), 1.0)
+    with pytest.raises(BadInputError, match="turn phi towards"):
+        bragg_setting(Goniometer(phi=90.0), 4.743, Reflection(inclination=85))
     with pytest.raises(BadInputError, match="not finite"):
         scattering_vectors(Goniometer(), eta=np.array([np.nan]), rows=ROWS, columns=COLUMNS)

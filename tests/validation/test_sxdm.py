@@ -1,5 +1,7 @@
 """Maps of strain and tilt: round trip, pulls, the bound, what is left out, what is refused."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,13 @@ from hypothesis import strategies as st
 import echolith as el
 from echolith.errors import BadInputError, BadInputWarning
 from echolith.forward.rocking_curve import peak_vectors
+from echolith.inverse import diffraction_frames, diffraction_map
 from echolith.inverse.diffraction_map import DiffractionMap, recover_map
+from echolith.inverse.diffraction_peaks import fit_peaks
 from echolith.structures.strained_crystals import MapSize, single_crystal
 from echolith.validation.bounds import cramer_rao
+from echolith.validation.run import run_once
+from echolith.validation.stage_store import solve
 
 SMALL: dict[str, Any] = {"curve": {"scan": (14, 16), "etas": 25, "dead": 4, "hot": 3}}
 
@@ -92,7 +98,9 @@ def test_frames_of_a_known_drift_are_moved_whole() -> None:
     scenario, sample = simulated(curve=curve, solver={"drift": drift})
     reference = sample.specimen.reference
     moved = scenario.score(scenario.solver(sample.measurement), sample.truth)
-    still = recover_map(sample.measurement, options=DiffractionMap(reference=reference))
+    still = recover_map(
+        sample.measurement, options=DiffractionMap(reference=reference, drift=(0.0, 0.0))
+    )
     # What is left of a step blurs a peak along eta, and so tells on the tilt towards x.
     before = scenario.score(still, sample.truth)
     for name in ("strain_rms", "tilt_y_rms"):
@@ -107,19 +115,78 @@ def test_steps_wider_than_the_peak_are_told() -> None:
         scenario.solver(sample.measurement)
 
 
+def test_blocks_chunks_and_a_break_change_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    curve = {"scan": (9, 8), "etas": 15, "drift": (0.15, -0.1)}
+    scenario, sample = simulated(curve=curve, solver={"drift": (0.15, -0.1)})
+    whole = scenario.solver(sample.measurement)
+    lazy = sample.measurement.chunk(scan_y=2, scan_x=3, eta=4)
+    frame_bytes = 15 * 32 * 32 * 4
+    for columns in (1, 20):
+        monkeypatch.setattr(diffraction_frames, "BLOCK_BYTES", columns * 8 * frame_bytes)
+        assert scenario.solver(lazy).identical(whole)
+    fitted: list[range] = []
+
+    def breaks(*args: Any, rows: range, **options: Any) -> Any:
+        fitted.append(rows)
+        if len(fitted) == 3:
+            raise KeyboardInterrupt
+        return fit_peaks(*args, rows=rows, **options)
+
+    monkeypatch.setattr(diffraction_frames, "BLOCK_BYTES", frame_bytes)
+    monkeypatch.setattr(diffraction_map, "fit_peaks", breaks)
+    with pytest.raises(KeyboardInterrupt):
+        solve(scenario.solver, lazy, folder=tmp_path)
+    blocks = {path.name.split(".")[0] for path in tmp_path.glob("rows*")}
+    assert solve(scenario.solver, lazy, folder=tmp_path).identical(whole)
+    # The third block was broken off; it and what follows is fitted, the first two are not.
+    assert len(blocks) == 2
+    assert len(fitted) == 3 + len(list(tmp_path.glob("rows*"))) - 2
+
+
+def test_a_run_with_a_folder_is_the_run_without(tmp_path: Path) -> None:
+    scenario = el.scenario("nmc622-sxdm", curve={"scan": (8, 8), "etas": 15, "eta_step": 0.08})
+    plain = run_once(scenario, seed=2)
+    for _ in range(2):
+        kept = run_once(scenario, seed=2, keep=tmp_path)
+        assert kept.estimate.identical(plain.estimate)
+    assert kept.measurement["counts"].chunks is not None
+    assert kept.summary["scores"] == plain.summary["scores"]
+
+
 def test_what_is_no_map_is_refused() -> None:
     with pytest.raises(BadInputError, match="keV"):
         el.scenario("nmc622-sxdm", curve={"beam_energy": 9})
     _, sample = simulated()
     good = sample.measurement
+
+    def without(*motors: str) -> str:
+        left = json.loads(good.goniometer).items()
+        return json.dumps({name: value for name, value in left if name not in motors})
+
     wrong: dict[str, xr.Dataset] = {
         "expected": good.rename(eta="theta"),
         "goniometer": good.assign_attrs(goniometer="").drop_attrs(),
         "increase": good.isel(eta=slice(None, None, -1)),
         "photons": good.assign(counts=good.counts - 1.5),
+        "nu, delta are missing": good.assign_attrs(goniometer=without("nu", "delta")),
+        "monitor is -1": good.assign_coords(monitor=-good.monitor),
+        "monitor is nan": good.assign_coords(monitor=np.nan * good.monitor),
+        "one value an angle": good.assign_coords(monitor=1.0),
+        "whole numbers of them": good.assign_coords(eta=good.eta + 0.01 * (good.eta > 8.4)),
+        "saturation": good.assign_attrs(saturation=0.0),
     }
     for message, bad in wrong.items():
         with pytest.raises(BadInputError, match=message):
             recover_map(bad)
+    with pytest.raises(BadInputError, match="region"):
+        recover_map(good, options=DiffractionMap(region=((0, 99), (0, 32), (0, 32))))
+    other = json.dumps({**json.loads(good.goniometer), "beam_energy": 5000.0})
+    with (
+        pytest.warns(BadInputWarning, match="6000 to 20000 eV"),
+        pytest.warns(BadInputWarning, match="no crystal is strained by 80%"),
+    ):
+        recover_map(good.assign_attrs(goniometer=other), options=DiffractionMap(reference=4.7427))
     with pytest.raises(BadInputError, match="beyond the specimen"):
         el.scenario("nmc622-sxdm").forward(single_crystal(MapSize(shape=(20, 20)), reference=4.7))
