@@ -11,19 +11,20 @@ Le Bail, Duroy and Fourquet, Mater. Res. Bull. 23 (1988) 447; Le Bail, Powder Di
 Shepp and Vardi, IEEE Trans. Med. Imaging 1 (1982) 113 (the step for Poisson counts).
 """
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from echolith.errors import BadInputError
+from echolith.errors import BadInputError, BadInputWarning
 from echolith.forward.acquisition import Settings
 from echolith.forward.powder_pattern import PowderAcquisition, PowderPhase
 from echolith.inverse.le_bail_model import FreeLines, free_lines
 from echolith.inverse.le_bail_result import extraction_result
 from echolith.inverse.powder_checks import checked_pattern
-from echolith.inverse.powder_fit import LEAST_MEAN, Fit, fit
+from echolith.inverse.powder_fit import LEAST_MEAN, Fit, deviance, fit
 from echolith.inverse.powder_lines import PhaseLines
 from echolith.inverse.powder_model import PatternModel
 from echolith.inverse.powder_parameters import Refined, start
@@ -44,6 +45,8 @@ LEAST_SHARE = 0.3
 JOINT = 15
 """Rounds of the joint fit at most; between them lines come to 0 and leave it."""
 ENOUGH_JOINT = 0.1
+"""Decrease of the deviance that is not worth another round."""
+MOST_LEFT = 0.5
 
 
 class LeBailOptions(Settings):
@@ -89,7 +92,13 @@ def le_bail(
     Raises
     ------
     BadInputError
-        If the pattern is no pattern, or what is to be refined needs atoms.
+        If the pattern is no pattern, a phase has no line in the range, or what is to be refined
+        needs atoms.
+
+    Warns
+    -----
+    BadInputWarning
+        If the lines explain less than half of what stands out of the background.
     """
     options = options or LeBailOptions()
     _check(options.refined)
@@ -110,9 +119,21 @@ def le_bail(
     low = lower_part(angles, counts)
     vector[-pattern.background :] = np.linalg.lstsq(pattern.polynomials, low, rcond=None)[0]
     model = free_lines(pattern)
-    return extraction_result(
-        model, counts, _joint(model, counts, _alternated(model, counts, vector))
-    )
+    found = _joint(model, counts, _alternated(model, counts, vector))
+    _warn_of_little(counts, found, low)
+    return extraction_result(model, counts, found)
+
+
+def _warn_of_little(counts: Array, found: Fit, low: Array) -> None:
+    """Say so if free intensities do not explain half of what stands out of the background."""
+    left = max(found.deviance - len(counts), 0) / max(deviance(counts, low) - len(counts), 1.0)
+    if left > MOST_LEFT:
+        warnings.warn(
+            f"lines of any intensity at these cells leave {left:.0%} of what stands out of the "
+            "background; check the wavelength, the cells (within 1.6 %) and for other phases",
+            BadInputWarning,
+            stacklevel=3,
+        )
 
 
 def _check(refined: Refined) -> None:
@@ -131,6 +152,11 @@ def _check(refined: Refined) -> None:
 def _searched(part: PowderPhase, instrument: PowderAcquisition, refined: Refined) -> PhaseLines:
     """Return the lines of a phase; without atoms all |F|² are one."""
     lines = PhaseLines(part=part, instrument=instrument, refined=refined)
+    if not len(lines.reflections.hkl):
+        raise BadInputError(
+            f"{part.phase.name} has no line between 2 theta = {instrument.start:g} and "
+            f"{instrument.stop:g}°; check the wavelength"
+        )
     if part.phase.sites:
         return lines
     even = np.full(len(lines.reflections.hkl), 1.0)

@@ -18,7 +18,7 @@ from echolith.forward.powder_profile import (
 )
 from echolith.inverse.le_bail_model import free_lines
 from echolith.inverse.powder_fit import fit
-from echolith.inverse.powder_lines import PhaseLines, pseudo_voigt
+from echolith.inverse.powder_lines import OFFSETS, PhaseLines, pseudo_voigt
 from echolith.inverse.powder_model import PatternModel
 from echolith.inverse.powder_parameters import CELL_NAMES, Refined, Values, cell_of, start
 from echolith.inverse.powder_start import nearest_cells, prominence
@@ -28,12 +28,15 @@ from echolith.inverse.unexplained_lines import unexplained_lines
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-MODEL_ERROR = 0.03
-"""Of the Bragg intensity of what is explained, at least: profiles are not known better."""
+MODEL_ERROR = (0.03, 0.15)
+"""Of the Bragg intensity of what is explained, at least and at most: profiles are not known better,
+and what is worse is another phase."""
 WIDTH_AT = 40.0
 """2 theta in degrees, where the width of lines that nothing is known of is taken."""
 NEAR = 2.0
 """Widths of a line, about which its tails are not known better."""
+STRONG = 0.1
+"""Of the highest of a pattern in standard deviations, from which it is looked at."""
 SMOOTH = 2.0
 """Points, standard deviation."""
 
@@ -69,7 +72,7 @@ class Explained:
     patterns: Array
     changes: tuple[Array, ...] = ()
     background: Array
-    model_error: float = MODEL_ERROR
+    model_error: float = MODEL_ERROR[0]
     result: xr.Dataset | None = None
 
     @property
@@ -108,9 +111,8 @@ class Explained:
         excess = ((self.left**2 - 1) * self.variance)[there].sum() / max(
             (self.near[there] ** 2).sum(), 1e-300
         )
-        return replace(
-            self, model_error=float(np.sqrt(max(self.model_error**2 + excess, MODEL_ERROR**2)))
-        )
+        error = np.sqrt(max(self.model_error**2 + excess, 0.0))
+        return replace(self, model_error=float(np.clip(error, *MODEL_ERROR)))
 
     @cached_property
     def known(self) -> Array:
@@ -136,9 +138,24 @@ class Explained:
 
         The square is by how much the weighted sum of squares falls with it.
         """
+        return float(self._tested(pattern) @ self.left)
+
+    def met(self, pattern: Array) -> float:
+        """Return which part of what is left, where a pattern has its lines, the pattern explains.
+
+        Little where a few of many lines meet those of something else by chance.
+        """
+        own = self._tested(pattern)
+        there = np.abs(own) > STRONG * np.abs(own).max()
+        before = (self.left[there] ** 2 - 1).sum()
+        after = ((self.left - (own @ self.left) * own)[there] ** 2 - 1).sum()
+        return float(1 - after / before) if before > 0 else 0.0
+
+    def _tested(self, pattern: Array) -> Array:
+        """Return the part of a pattern that nothing known can be, of unit length."""
         own = pattern / np.sqrt(self.variance)
         own = own - self.known @ (self.known.T @ own)
-        return float(own @ self.left / max(np.linalg.norm(own), 1e-12))
+        return np.asarray(own / max(np.linalg.norm(own), 1e-12))
 
     def misfit(self, mean: Array) -> float:
         """Return the weighted sum of squares about a mean."""
@@ -157,11 +174,14 @@ class Addition:
         Counts of all, the background refitted.
     significance : float
         Standard deviations, as of `Explained.standing_out`.
+    met : float
+        Part, as of `Explained.met`.
     """
 
     part: PowderPhase
     mean: Array
     significance: float
+    met: float
 
 
 def polynomials(explained: Explained) -> Array:
@@ -227,6 +247,7 @@ def likely_parts(explained: Explained, phase: CrystalPhase) -> list[Addition]:
                 part=fitted_part(part, explained.instrument, model.values(moved)),
                 mean=explained.bragg + explained.background + pattern,
                 significance=explained.standing_out(pattern),
+                met=explained.met(pattern),
             )
         )
     return sorted(found, key=lambda addition: -addition.significance)
@@ -236,7 +257,7 @@ def added(explained: Explained, part: PowderPhase, *, iterations: int = 5) -> Ad
     """Fit cell, scale, widths and background of a candidate on top of what is explained."""
     model, vector = candidate_model(explained, part)
     own = ("scale", "size_width", "strain_width", *CELL_NAMES)
-    offsets = () if explained.parts else ("displacement", "zero")
+    offsets = () if explained.parts else OFFSETS
     free = np.array(
         [
             name.rsplit(".", 1)[-1] in own or name in offsets or name.startswith("background")
@@ -263,7 +284,8 @@ def added(explained: Explained, part: PowderPhase, *, iterations: int = 5) -> Ad
     return Addition(
         part=fitted_part(part, explained.instrument, model.values(found.vector)),
         mean=found.mean,
-        significance=explained.standing_out(pattern) if pattern.any() else 0.0,
+        significance=explained.standing_out(pattern),
+        met=explained.met(pattern),
     )
 
 
@@ -314,7 +336,7 @@ def with_parts(explained: Explained, parts: tuple[PowderPhase, ...]) -> Explaine
         patterns=model.linear(vector)[:, :count] * scales,
         changes=tuple(changes),
         background=result["background"].values,
-        model_error=MODEL_ERROR,
+        model_error=MODEL_ERROR[0],
         result=result,
     ).with_error()
 
@@ -322,7 +344,7 @@ def with_parts(explained: Explained, parts: tuple[PowderPhase, ...]) -> Explaine
 def fitted_instrument(instrument: PowderAcquisition, values: Values) -> PowderAcquisition:
     """Return an instrument with the offsets and widths of fitted values."""
     widths = {key: values[key] for key in ("u", "v", "w") if key in values}
-    changes = {key: values[key] for key in ("zero", "displacement") if key in values}
+    changes = {key: values[key] for key in OFFSETS if key in values}
     height = values.get("divergence")
     divergence = AxialDivergence(sample=height, slit=height) if height else instrument.divergence
     return instrument.model_copy(

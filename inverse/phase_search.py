@@ -46,6 +46,10 @@ class PhaseSearchOptions(Settings):
     """Candidates whose cells are fitted in each round: those that stand out most."""
 
 
+MET = 0.3
+"""Part of what is left at its lines that a phase explains at least."""
+REACH = 0.025
+"""Of a number of the cell, by which a phase may differ from its candidate after refinement."""
 LIKE = 0.6
 """Of the significance of a phase, from which a candidate is tried in its place."""
 
@@ -136,33 +140,43 @@ def _collected(
         waiting = [c for c in candidates if c.name not in (*found.names, *refused)]
         additions = best_additions(found, waiting, fitted=options.fitted)
         significance |= {addition.part.phase.name: addition.significance for addition in additions}
-        if (
-            not additions
-            or additions[0].significance < options.significance
-            or len(found.parts) == options.most
-        ):
+        likely = [a for a in additions if a.significance > options.significance and a.met > MET]
+        if not likely or len(found.parts) == options.most:
             return found, significance
-        best = additions[0].part
-        trial = with_parts(found, (*found.parts, best))
-        trial = _standing(trial, options.significance)
+        best = likely[0].part
+        trial = _standing((*found.parts, best), found, candidates, options.significance)
         if best.phase.name in trial.names:
             found = trial
         else:
             refused.add(best.phase.name)
 
 
-def _standing(found: Explained, least: float) -> Explained:
-    """Return the same less the phases that others explain by now."""
-    while found.parts:
+def _standing(
+    parts: tuple[PowderPhase, ...],
+    before: Explained,
+    candidates: tuple[CrystalPhase, ...],
+    least: float,
+) -> Explained:
+    """Refine phases together, less those that others explain or whose cells leave their own."""
+    given = {phase.name: np.array(phase.cell) for phase in candidates}
+    while parts:
+        try:
+            found = with_parts(before, parts)
+        except BadInputError:  # none of them is seen
+            break
+        rests = [found.without(k) for k in range(len(parts))]
         alone = [
-            found.without(k).standing_out(found.patterns[:, k]) for k in range(len(found.parts))
+            rest.standing_out(pattern)
+            if rest.met(pattern) > MET
+            and np.abs(part.phase.cell / given[part.phase.name] - 1).max() < REACH
+            else 0.0
+            for rest, pattern, part in zip(rests, found.patterns.T, found.parts, strict=True)
         ]
         weakest = int(np.argmin(alone))
         if alone[weakest] >= least:
-            break
-        rest = found.parts[:weakest] + found.parts[weakest + 1 :]
-        found = with_parts(found, rest) if rest else found.without(weakest)
-    return found
+            return found
+        parts = found.parts[:weakest] + found.parts[weakest + 1 :]
+    return before
 
 
 def _compared(

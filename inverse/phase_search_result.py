@@ -12,6 +12,8 @@ from echolith.inverse.powder_parameters import CELL_NAMES
 
 OF_PHASES = {"weight_fraction": "1", "cell_length": "Å", "cell_angle": "°"}
 AXES = {"cell_length": ("axis", CELL_NAMES[:3]), "cell_angle": ("angle", CELL_NAMES[3:])}
+POOR = 0.9
+"""Part of what stands out that phases with the right atoms explain, at least."""
 NAMED = 8
 """Lines left over that the verdict names."""
 
@@ -46,8 +48,8 @@ def search_result(
             "other": names,
             "two_theta": ("two_theta", found.angles, {"units": "°"}),
         },
-        attrs={"verdict": verdict(found, rivals, lines)},
     ).merge(lines)
+    result.attrs["verdict"] = verdict(found, rivals, lines, float(result["explained"]))
     return result if found.result is None else result.assign(_refined(found.result, names))
 
 
@@ -70,9 +72,11 @@ def _refined(refined: xr.Dataset, names: Sequence[str]) -> dict[str, xr.DataArra
     return {**found, **{n: refined[n] for n in ("r_weighted", "r_expected", "chi_squared")}}
 
 
-def verdict(found: Explained, rivals: Sequence[tuple[str, str]], lines: xr.Dataset) -> str:
+def verdict(
+    found: Explained, rivals: Sequence[tuple[str, str]], lines: xr.Dataset, explained: float
+) -> str:
     """Return what was found in words."""
-    said = []
+    said = [] if found.names else ["no candidate"]
     for name in found.names:
         others = [other for one, other in rivals if one == name]
         said.append(f"{name} or {' or '.join(others)}: cannot tell" if others else name)
@@ -86,4 +90,8 @@ def verdict(found: Explained, rivals: Sequence[tuple[str, str]], lines: xr.Datas
         )
         more = f" and {len(places) - NAMED} more" if len(places) > NAMED else ""
         said.append(f"unknown phase: lines at {named}{more}")
+    if explained < POOR:
+        said.append(
+            f"only {explained:.0%} of what stands out is explained: atoms or texture differ"
+        )
     return "; ".join(said)

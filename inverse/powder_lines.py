@@ -32,6 +32,8 @@ COLUMNS = ("centre", "strength", "width", "mixing", "asymmetry")
 (degree), Lorentzian part of the pseudo-Voigt, and mean shift by axial divergence (degree)."""
 MARGIN = 0.02
 """Of the lattice spacing, by which cells may change before other reflections come in."""
+OFFSETS = ("zero", "displacement", "displacement_along")
+"""Parameters that move lines."""
 BEYOND = 3.0
 """Degree outside the range from which lines are still counted."""
 LAST = 178.0
@@ -108,7 +110,7 @@ class PhaseLines:
         strength = strength * angle_factor(two_theta, self.instrument)
         strength[two_theta > LAST - 0.01] = 0
         offsets = self.instrument.model_copy(
-            update={name: values[name] for name in ("zero", "displacement") if name in values}
+            update={name: values[name] for name in OFFSETS if name in values}
         )
         height = values.get("divergence", equal_height(self.instrument.divergence))
         return np.stack(

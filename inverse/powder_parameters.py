@@ -49,6 +49,8 @@ class Refined(Settings):
     zero: bool = False
     """Strongly correlated with the displacement of a flat plate: choose one."""
     displacement: bool = True
+    displacement_along: bool = False
+    """Of a capillary, along the beam."""
     gaussian: bool = True
     """U, V and W of the instrument."""
     lorentzian: bool = True
@@ -82,7 +84,8 @@ class Start:
     Attributes
     ----------
     names : tuple of str
-        ``zero``, ``displacement`` (over the radius), ``u``, ``v``, ``w`` (degree²), ``divergence``,
+        ``zero``, ``displacement`` and ``displacement_along`` (over the radius), ``u``, ``v``,
+        ``w`` (degree²), ``divergence``,
         and for each phase ``<phase>.a`` …, ``.scale``, ``.size_width`` and ``.strain_width``
         (degree), ``.march``, ``.b_iso``, ``.<occupancy shift>``, ``.z_<site>``.
     values : dict
@@ -147,6 +150,8 @@ def _of_instrument(instrument: PowderAcquisition, refined: Refined) -> Iterator[
         yield "zero", instrument.zero
     if refined.displacement:
         yield "displacement", instrument.displacement
+    if refined.displacement_along:
+        yield "displacement_along", instrument.displacement_along
     if refined.gaussian:
         yield from (("u", instrument.widths.u), ("v", instrument.widths.v))
         yield "w", instrument.widths.w

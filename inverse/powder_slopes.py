@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from echolith.forward.powder_pattern import angle_shift
 from echolith.forward.structure_factors import spacing
-from echolith.inverse.powder_lines import COLUMNS, NARROWEST, PhaseLines, pseudo_voigt
+from echolith.inverse.powder_lines import COLUMNS, NARROWEST, OFFSETS, PhaseLines, pseudo_voigt
 from echolith.inverse.powder_parameters import CELL_NAMES, Values, cell_of
 
 Array = npt.NDArray[np.float64]
@@ -51,10 +51,8 @@ def slopes(
             by = by_angle * _angle_slope(lines, values, two_theta, name)[..., None]
         elif last in of_widths:
             by[..., WIDTH : MIXING + 1] = of_widths[last]
-        elif last == "zero":
-            by[..., CENTRE] = 1
-        elif last == "displacement":
-            by[..., CENTRE] = _shift_slope(lines, two_theta)
+        elif last in OFFSETS:
+            by[..., CENTRE] = _shift_slope(lines, two_theta, last)
         elif last == "divergence":
             height = values[name]
             by[..., ASYMMETRY] = -np.degrees(height / 1.5) / np.tan(np.radians(two_theta))
@@ -84,10 +82,8 @@ def _angle_slope(lines: PhaseLines, values: Values, two_theta: Array, name: str)
     return np.degrees(-2 * np.tan(np.radians(two_theta / 2)) * change)
 
 
-def _shift_slope(lines: PhaseLines, two_theta: Array) -> Array:
-    none, some = (
-        lines.instrument.model_copy(update={"displacement": value}) for value in (0.0, 1.0)
-    )
+def _shift_slope(lines: PhaseLines, two_theta: Array, name: str) -> Array:
+    none, some = (lines.instrument.model_copy(update={name: value}) for value in (0.0, 1.0))
     return angle_shift(two_theta, some) - angle_shift(two_theta, none)
 
 

@@ -12,7 +12,7 @@ from echolith.forward.acquisition import Settings
 from echolith.forward.powder_pattern import PowderAcquisition, PowderPhase
 from echolith.inverse.powder_checks import checked_pattern
 from echolith.inverse.powder_fit import Fit, deviance, fit
-from echolith.inverse.powder_lines import PhaseLines
+from echolith.inverse.powder_lines import OFFSETS, PhaseLines
 from echolith.inverse.powder_model import PatternModel
 from echolith.inverse.powder_parameters import CELL_NAMES, Refined, start
 from echolith.inverse.powder_result import refinement_result
@@ -26,11 +26,13 @@ SEEN = 9.0
 of thousands of cells meets noise to 6 or 8."""
 LOWEST = {
     "u": -1.0, "v": -2.0, "w": 1e-5, "divergence": 1e-4, "size_width": 0.0, "strain_width": 0.0,
-    "march": 0.15, "zero": -1.0, "displacement": -0.02, "b_iso": -2.0,
+    "march": 0.15, "zero": -1.0, "displacement": -0.02, "displacement_along": -0.02,
+    "b_iso": -2.0,
 }  # fmt: skip
 HIGHEST = {
     "u": 2.0, "v": 1.0, "w": 1.0, "divergence": 0.08, "size_width": 3.0, "strain_width": 5.0,
-    "march": 6.0, "zero": 1.0, "displacement": 0.02, "b_iso": 10.0,
+    "march": 6.0, "zero": 1.0, "displacement": 0.02, "displacement_along": 0.02,
+    "b_iso": 10.0,
 }  # fmt: skip
 CELL_REACH = 0.03
 """Of a length from where its fit starts; degrees of an angle times 100."""
@@ -234,9 +236,7 @@ def _staged(model: PatternModel, counts: Array, vector: Array, seen: Mask) -> Fi
     return fit(model, counts, coarse.vector, free=_free(model, seen, _all), limits=limits)
 
 
-FIRST_FREE = {*CELL_NAMES, "scale", "displacement", "zero", "size_width"} | {
-    f"background_{i}" for i in range(30)
-}
+FIRST_FREE = {*CELL_NAMES, *OFFSETS, "scale", "size_width"} | {f"background_{i}" for i in range(30)}
 
 
 def _free(model: PatternModel, seen: Mask, wanted: Callable[[str], bool]) -> Mask:
