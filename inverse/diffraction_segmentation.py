@@ -73,9 +73,9 @@ def segment_map(maps: xr.Dataset, *, options: MapSegmentation | None = None) -> 
     values, variances = _scaled(maps, options)
     known = (np.isfinite(values) & np.isfinite(variances)).all(axis=-1)
     links = [_jumps(values, variances, axis) for axis in (0, 1)]
-    basins = _basins(known, [(jump**2).sum(axis=-1) for jump, _ in links])
-    borders = _borders(basins, links)
-    labels = _numbered(_merged(basins, borders, options))
+    basins = _basins(known & ~_mixed(links, known.shape, options), links)
+    labels = _merged(basins, _borders(basins, links), options)
+    labels = _numbered(watershed(np.zeros(known.shape), labels, mask=known))
     return maps["strain"].copy(data=labels).rename("label").assign_attrs(units="1")
 
 
@@ -121,10 +121,27 @@ def _jumps(values: Array, variances: Array, axis: int) -> tuple[Array, Array]:
     return np.moveaxis(jump, 0, axis), np.moveaxis(variance, 0, axis)
 
 
-def _basins(known: Mask, sizes: list[Array]) -> Labels:
+def _mixed(
+    links: list[tuple[Array, Array]], shape: tuple[int, ...], options: MapSegmentation
+) -> Mask:
+    """Return the points that show two crystals: with jumps of one direction on opposite sides."""
+    mixed = np.zeros(shape, dtype=bool)
+    for axis, (jump, variance) in enumerate(links):
+        size = (jump**2).sum(axis=-1) / (1 + options.sigmas**2 * variance.mean(axis=-1))
+        one, other = (
+            (slice(None, -1), slice(1, None)) if axis == 0 else (np.s_[:, :-1], np.s_[:, 1:])
+        )
+        along = (jump[one] * jump[other]).sum(axis=-1) > 0
+        inside = np.s_[1:-1] if axis == 0 else np.s_[:, 1:-1]
+        mixed[inside] |= along & (size[one] > 1) & (size[other] > 1)
+    return mixed
+
+
+def _basins(known: Mask, links: list[tuple[Array, Array]]) -> Labels:
     """Return basins of a watershed on the mean square of the jumps about every point."""
     total, count = np.zeros(known.shape), np.zeros(known.shape)
-    for axis, size in enumerate(sizes):
+    for axis, (jump, _) in enumerate(links):
+        size = (jump**2).sum(axis=-1)
         there = np.isfinite(size)
         for side in (slice(1, None), slice(None, -1)):
             at = (side,) if axis == 0 else (slice(None), side)
@@ -144,9 +161,14 @@ def _borders(basins: Labels, links: list[tuple[Array, Array]]) -> Borders:
     for axis, (jump, variance) in enumerate(links):
         one, other = (basins[:-1], basins[1:]) if axis == 0 else (basins[:, :-1], basins[:, 1:])
         across = (one != other) & (one > 0) & (other > 0)
-        pairs, rows = np.stack([one, other], axis=-1)[across], np.concatenate([variance, jump], -1)
-        for a, b in np.unique(pairs, axis=0):
-            _add(borders, int(a), int(b), rows[across][(pairs == (a, b)).all(axis=1)])
+        rows = np.concatenate([variance, jump], axis=-1)[across]
+        pairs, of = np.unique(
+            np.stack([one[across], other[across]], axis=-1), axis=0, return_inverse=True
+        )
+        ends = np.cumsum(np.bincount(of.ravel(), minlength=len(pairs)))[:-1]
+        parts = np.split(rows[np.argsort(of.ravel(), kind="stable")], ends)
+        for (a, b), part in zip(pairs.tolist(), parts, strict=False):
+            _add(borders, a, b, part)
     return borders
 
 

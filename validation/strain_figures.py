@@ -287,15 +287,16 @@ def _true_c(content: "ReportContent") -> dict[int, float]:
 def drift(content: "ReportContent") -> "Figure | None":
     """Draw where the specimen has moved to at every angle eta, as it was found."""
     found, eta = content.estimate, content.measurement.get("eta")
-    if eta is None or not {"drift_y", "drift_x"} <= set(found.data_vars):
+    names = ("drift_x", "drift_y")
+    if eta is None or not all(np.isfinite(found.get(name, np.nan)) for name in names):
         return None
     turn = np.arange(eta.size) - (eta.size - 1) / 2
     with style():
         figure = new_figure(9.8, 3.0)
         panels = figure.subplots(1, 2)
-        for axes, name in zip(panels, ("drift_x", "drift_y"), strict=True):
+        for axes, name in zip(panels, names, strict=True):
             steps = float(found[name])
-            std = float(found.get(f"{name}_std", xr.DataArray(0.0)))
+            std = float(found.get(f"{name}_std", 0.0))
             axes.plot(eta, steps * turn, color=ACCENT, label="found")
             if 0 < std < np.inf:
                 reach = 1.96 * std * np.abs(turn)
