@@ -25,7 +25,10 @@ from echolith.inverse.diffraction_result import (
     warn_of_steps,
     warn_of_wavelength,
 )
-from echolith.inverse.diffraction_voxels import BEYOND, FITTED, Voxels
+from echolith.inverse.diffraction_voxels import BEYOND, FITTED, Voxels, slices_of
+from echolith.inverse.drifted_peaks import at_places
+from echolith.inverse.place_peaks import whole_moves
+from echolith.inverse.scan_drift import find_drift, known_drift
 from echolith.inverse.staged_solver import Keep, kept_nowhere
 from echolith.units import Angstrom
 
@@ -42,9 +45,10 @@ class DiffractionMap(Settings):
     region: Region | None = None
     """First and one past the last eta, row and column of the frames to fit; by default where the
     photons are."""
-    drift: tuple[float, float] = (0.0, 0.0)
+    drift: tuple[float, float] | None = None
     """Steps (rows, columns) of the scan by which the specimen moves from one eta to the next, as
-    known: whole frames are given to the point they are nearest to, none is interpolated."""
+    known; by default it is found (`echolith.inverse.scan_drift`). Whole frames are given to the
+    point they are nearest to, none is interpolated."""
     inside: Annotated[float, Field(gt=0, lt=1)] = 0.995
     """Part of a peak that the frames must hold; one that is cut off leans inwards, and is left
     out."""
@@ -79,7 +83,9 @@ def recover_map(
         (°), ``width_x``, ``width_y``, ``width_z`` (1/Å), ``peak_counts`` and ``chi_square`` (1
         expected; its ``_std`` is the spread that chance gives it); without: the mean ``width``
         (1/Å) and ``several_peaks`` (0 or 1). NaN with infinite ``_std``: no data. ``hot``,
-        ``dead``: pixels that were found to be so and left out; ``saturated`` voxels of points.
+        ``dead``: pixels that were found to be so and left out; ``saturated`` voxels of points;
+        ``drift_y``, ``drift_x`` with ``_std`` in steps of the scan per step of eta. Attribute
+        ``undetermined``: says why where the drift is not, and is taken as none.
 
     Raises
     ------
@@ -90,8 +96,13 @@ def recover_map(
     frames = checked_frames(measurement)
     seen = keep("overview", partial(overview, frames))
     used = usable(frames, seen["voxels"].values, options.region)
-    moves = _moves(options.drift, len(frames.eta))
     voxels = _voxels(frames, used)
+    drift = (
+        find_drift(frames, used, voxels.vectors, keep=keep)
+        if options.drift is None
+        else known_drift(options.drift)
+    )
+    moves = whole_moves(drift.applied, len(frames.eta))
     halo = int(np.abs(moves[:, 0]).max())
     found = xr.concat(
         [
@@ -103,10 +114,12 @@ def recover_map(
         ],
         dim="point",
     )
-    peaks, saturated = Peaks.of(found["peaks"].values), int(seen["saturated"])
+    shape = (frames.counts.shape[0], frames.counts.shape[1])
+    peaks = at_places(Peaks.of(found["peaks"].values), shape, voxels.vectors, drift)
+    saturated = int(seen["saturated"])
     maps = finished_maps(
         peaks,
-        (frames.counts.shape[0], frames.counts.shape[1]),
+        shape,
         reference=options.reference,
         inside=options.inside,
         several=options.several,
@@ -117,6 +130,7 @@ def recover_map(
     warn_of_wavelength(maps, frames, options.reference)
     found_bad = {"hot": used.hot, "dead": used.dead, "saturated": saturated}
     maps = maps.assign({name: ((), n, {"units": "1"}) for name, n in found_bad.items()})
+    maps = maps.assign(drift.variables()).assign_attrs(undetermined=drift.reasons)
     return maps.assign_coords({name: measurement[name] for name in DIMS[:2]})
 
 
@@ -136,12 +150,6 @@ def _block(
         options=options.peaks,
     )  # fmt: skip
     return xr.Dataset({"peaks": (("point", "value"), table)})
-
-
-def _moves(drift: tuple[float, float], etas: int) -> npt.NDArray[np.int64]:
-    """Return whole steps that frames are moved by, (eta, 2): no count is shared out."""
-    turn = np.arange(etas) - (etas - 1) / 2
-    return np.rint(turn[:, None] * np.array(drift)).astype(np.int64)
 
 
 def _voxels(frames: Frames, used: Usable) -> Voxels:
@@ -168,4 +176,5 @@ def _voxels(frames: Frames, used: Usable) -> Voxels:
         dark_vectors=vectors[dark],
         dark_volumes=volumes[dark],
         saturation=frames.saturation,
+        slices=slices_of(vectors),
     )
