@@ -67,6 +67,8 @@ class SaedAcquisition(Settings):
 
     energy: Electronvolt = 200e3
     camera_length: Annotated[float, Unit("mm"), Field(gt=10, le=1e4)] = 690.0
+    camera_error: Annotated[float, Field(ge=-0.05, le=0.05)] = 0.0
+    """By how much the true camera length is longer than that told, part of it."""
     pixel_size: Annotated[float, Unit("µm"), Field(gt=0.5, le=1000)] = 60.0
     shape: tuple[Annotated[int, Field(ge=64)], Annotated[int, Field(ge=64)]] = (512, 512)
     """Of the detector (rows, columns)."""
@@ -115,14 +117,19 @@ class SaedAcquisition(Settings):
 
     @property
     def distance(self) -> float:
-        """From specimen to detector, in pixels."""
-        return 1e3 * self.camera_length / self.pixel_size
+        """From specimen to detector as it truly is, in pixels."""
+        return told_distance(self.camera_length, self.pixel_size) * (1 + self.camera_error)
 
     @property
     def reach(self) -> float:
         """The farthest corner from the centre, pixels."""
         x, y = self.middle
         return float(np.hypot(max(x, self.shape[1] - 1 - x), max(y, self.shape[0] - 1 - y)))
+
+
+def told_distance(camera_length: float, pixel_size: float) -> float:
+    """Return the distance from specimen to detector in pixels, from mm and µm."""
+    return 1e3 * camera_length / pixel_size
 
 
 def saed_mean(specimen: SaedSpecimen, *, acquisition: SaedAcquisition) -> xr.Dataset:
@@ -137,8 +144,8 @@ def saed_mean(specimen: SaedSpecimen, *, acquisition: SaedAcquisition) -> xr.Dat
     -------
     xarray.Dataset
         ``counts`` (detector_y, detector_x), electrons, before saturation; attributes ``energy``
-        (eV), ``camera_length`` (mm), ``pixel_size`` (µm) and ``saturation``. Nothing is said of
-        the specimen, of the centre or of the ellipse.
+        (eV), ``camera_length`` (mm, as told), ``pixel_size`` (µm) and ``saturation``. Nothing is
+        said of the specimen, of the centre or of the ellipse.
     """
     radius = undistorted_radius(acquisition)
     counts = background(radius, acquisition)

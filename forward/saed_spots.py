@@ -93,16 +93,15 @@ def crystal_spots(crystal: SingleCrystal, *, energy: Electronvolt, reach: float)
 
 
 def spot_intensity(s: Array, coupling: Array, thickness: Angstrom, theory: Theory) -> Array:
-    """Return intensities over that of the beam; the coupling is 1 / extinction distance, 1/Å.
+    """Return intensities over that of the beam; the coupling is lambda |F| / V, 1/Å.
 
     References
     ----------
-    Reimer and Kohl, *Transmission Electron Microscopy*, 5th ed., eq. 7.60 (two beams; xi = pi V /
-    (lambda F) there with s in radians per Å is 1 / coupling here up to pi).
+    Reimer and Kohl, *Transmission Electron Microscopy*, 5th ed. (2008), section 7.3 (two beams).
     """
     root = np.abs(s)
     if theory is Theory.TWO_BEAM:
-        # Extinction distance pi k V / F: with F in Å the coupling is lambda F / (pi V).
+        # The extinction distance is pi V / (lambda F), F in Å: pi / coupling.
         root = np.hypot(s, coupling / np.pi)
     return np.asarray((coupling * thickness * np.sinc(thickness * root)) ** 2)
 

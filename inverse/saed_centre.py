@@ -52,6 +52,8 @@ class FittedGeometry:
         Pixels of rings and background: neither beam stop nor spots nor saturated.
     seen : array of bool, (rows, columns)
         Pixels that the beam stop leaves free and that are not saturated.
+    stop : array of bool, (rows, columns)
+        Pixels behind the beam stop.
     excess : float
         Variance of the counts about the profile over that of counting.
     """
@@ -60,6 +62,7 @@ class FittedGeometry:
     covariance: Array
     used: Mask
     seen: Mask
+    stop: Mask
     excess: float
 
 
@@ -82,10 +85,15 @@ def fit_geometry(counts: Array, *, saturation: float | None = None) -> FittedGeo
     seen = ~(stop | full)
     used = seen
     for _ in range(2):
-        used = seen & ~spot_mask(counts, _expected(counts, places, geometry, used))
+        used = seen & ~spot_mask(counts, _expected(counts, _radius(places, geometry), used))
         geometry, covariance, excess = _fit(counts[used], places[used], geometry)
     return FittedGeometry(
-        geometry=geometry, covariance=covariance, used=used, seen=seen, excess=excess
+        geometry=geometry,
+        covariance=covariance,
+        used=used,
+        seen=seen,
+        stop=stop,
+        excess=excess,
     )
 
 
@@ -110,12 +118,16 @@ def _radius(places: Array, geometry: Geometry) -> Array:
     return np.asarray(np.linalg.norm(geometry.undistorted(places), axis=-1))
 
 
-def _expected(counts: Array, places: Array, geometry: Geometry, used: Mask) -> Array:
-    """Return what rings and background give every pixel: the median where spots are still in."""
-    radius = _radius(places, geometry)
+def expected_counts(counts: Array, fitted: FittedGeometry) -> Array:
+    """Return what rings and background give every pixel, without the spots."""
+    return _expected(counts, _radius(pixel_places(counts.shape), fitted.geometry), fitted.used)
+
+
+def _expected(counts: Array, radius: Array, used: Mask) -> Array:
+    """Return the mean over circles, spots cut down."""
     profile = profile_of(counts[used], radius[used], step=STEP)
     mean = np.interp(radius, profile.radius, profile.mean)
-    # Spots lift the mean; counts cut at five deviations of it lift it no more.
+    # Spots lift the mean; counts cut at four deviations of it lift it no more.
     for _ in range(3):
         cut = np.minimum(counts, mean + 4 * np.sqrt(np.maximum(mean, 1)))
         profile = profile_of(cut[used], radius[used], step=STEP)
@@ -166,6 +178,8 @@ def _fit(counts: Array, places: Array, geometry: Geometry) -> tuple[Geometry, Ar
         weighted = design / mean[:, None]
         information = design.T @ weighted
         rest = counts - mean
+        if not np.linalg.cond(information) < 1e12:
+            return geometry, np.full((4, 4), np.inf), 1.0
         step = np.linalg.solve(information, weighted.T @ rest)
         geometry = Geometry(values=geometry.values + _bounded(step, 1.0))
         if np.sqrt(step @ information @ step) < SETTLED:

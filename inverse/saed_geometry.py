@@ -40,6 +40,10 @@ class Geometry:
         """Return places (..., 2) in pixels (x, y) relative to the centre, circles being circles."""
         return np.asarray((places - self.values[:2]) @ self.inverse.T)
 
+    def distorted(self, places: Array) -> Array:
+        """Return pixels (x, y) of places as from `undistorted`."""
+        return np.asarray(places @ np.linalg.inv(self.inverse).T + self.values[:2])
+
 
 def pixel_places(shape: tuple[int, ...]) -> Array:
     """Return (x, y) of every pixel, (rows, columns, 2)."""

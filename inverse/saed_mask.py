@@ -17,16 +17,12 @@ MARGIN = 3
 """Pixels by which what is found is widened."""
 
 
-def radial_median(counts: Array, radius: Array, *, step: float = 1.0) -> Array:
-    """Return for every pixel the median of those at its radius."""
-    index = (radius / step).astype(np.intp)
-    found = median(counts, labels=index, index=np.arange(index.max() + 1))
-    return np.asarray(found)[index]
-
-
 def beam_stop_mask(counts: Array, radius: Array) -> Mask:
     """Return the pixels behind the beam stop: a dark region, the largest there is."""
-    middle = radial_median(counts, radius, step=2.0)
+    index = (radius / 2.0).astype(np.intp)
+    found = median(counts, labels=index, index=np.arange(index.max() + 1))
+    # The background falls outwards: nothing inside is darker than what is outside.
+    middle = np.maximum.accumulate(np.nan_to_num(found)[::-1])[::-1][index]
     smooth = gaussian_filter(counts, 1.5)
     dark = smooth < DARK * middle - 2 * np.sqrt(middle / 8)
     parts, count = label(dark)

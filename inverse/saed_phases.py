@@ -39,9 +39,9 @@ class RingSearch(Settings):
     """Of the radius of a ring, part of it: strain, and cells not known better."""
     width_error: float = 0.3
     """Of the half width of a ring, pixels: phases differ in the size of crystallites."""
-    prior: float = 0.3
+    prior: float = 0.15
     """Probability of every phase before the pattern is seen."""
-    prior_unknown: float = 0.1
+    prior_unknown: float = 0.03
     """The same of rings that no candidate explains."""
 
 
