@@ -20,7 +20,7 @@ from scipy.optimize import curve_fit
 
 from benchmarks.measuring import Figure, Result, in_own_process, peak_beyond, seconds
 from echolith.forward.rocking_curve import RockingCurve, curve_voxels, scan_places
-from echolith.inverse import diffraction_map
+from echolith.inverse.diffraction_peaks import fit_peaks
 from echolith.structures.strained_crystals import StrainedMap
 from echolith.validation.diffraction_bound import diffraction_information
 from echolith.validation.scenario import Scenario
@@ -90,7 +90,7 @@ def timed_chain(scenario: Scenario, data: xr.Dataset) -> tuple[float, float, xr.
         fits.append(time.process_time() - begin)
         return found
 
-    with mock.patch.object(diffraction_map, "fit_peaks", partial(timed, diffraction_map.fit_peaks)):
+    with mock.patch("echolith.inverse.diffraction_map.fit_peaks", partial(timed, fit_peaks)):
         begin = time.process_time()
         maps = scenario.solver(data)
         return time.process_time() - begin, sum(fits), maps

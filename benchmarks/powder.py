@@ -135,7 +135,10 @@ def peer(model: PatternModel, vector: Array, counts: Array) -> Array:
 def errors(patterns: int, *, quick: bool) -> dict[str, tuple[float, str]]:
     """Return errors over patterns of random weights; cells of phases of more than half of it."""
     rng = np.random.default_rng(11)
-    weights, cells, calibrated, found = [], [], [], []
+    weights: list[float] = []
+    cells: list[Array] = []
+    calibrated: list[Array] = []
+    found: list[float] = []
     for seed, fraction in enumerate(rng.uniform(0, 1, patterns)):
         major = int(fraction < 0.5)
         for known, kept in ((False, cells), (True, calibrated)):

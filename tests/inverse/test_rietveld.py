@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
 
 from echolith.errors import BadInputError
 from echolith.forward.crystal_phase import CrystalPhase
@@ -12,6 +14,7 @@ from echolith.forward.crystal_phases import crystal_phase
 from echolith.forward.noise import PoissonCounting
 from echolith.forward.powder_pattern import PowderAcquisition, PowderPhase, powder_mean
 from echolith.forward.powder_profile import AxialDivergence
+from echolith.inverse.powder_kernels import FAR, add_lines, divergence_nodes
 from echolith.inverse.powder_lines import PhaseLines
 from echolith.inverse.powder_model import PatternModel
 from echolith.inverse.powder_parameters import OccupancyShift, Refined, start
@@ -125,6 +128,49 @@ def test_the_jacobian_is_that_of_the_model() -> None:
         slope = (model(moved[0])[0] - model(moved[1])[0]) / (2 * step)
         across = np.linalg.norm(slope - jacobian[:, index]) / np.linalg.norm(slope)
         assert across < 0.05, name
+
+
+@given(
+    width=st.floats(0.05, 0.4),
+    mixing=st.floats(0.05, 0.95),
+    skew=st.floats(-0.5, 0.5),
+    centre=st.floats(12.0, 28.0),
+)
+def test_lines_are_what_a_fine_quadrature_gives(
+    width: float, mixing: float, skew: float, centre: float
+) -> None:
+    angles, shift = 10 + 0.02 * np.arange(1001), skew * width
+    height = (np.arange(2000) + 0.5) / 1000  # 0 to 2
+    density, moved = 2 - height, shift * 1.5 * height**2
+    away = np.subtract.outer(angles - centre, moved) / width
+    gauss = 2 * np.sqrt(np.log(2) / np.pi) * np.exp(-4 * np.log(2) * away**2)
+    both = mixing * 2 / (np.pi * (1 + 4 * away**2)) + (1 - mixing) * gauss
+    expected = 3 * both @ density / density.sum() / width
+    pattern = np.zeros(len(angles))
+    table = np.array([[centre, 3.0, width, mixing, shift]])
+    add_lines(10.0, 0.02, table, np.zeros((1, 0, 5)), pattern, np.zeros((0, len(angles))))
+    within = np.abs(angles - centre - shift) < FAR * width - 0.1
+    assert np.abs(pattern - expected)[within].max() < 3e-3 * expected.max()
+
+
+@pytest.mark.parametrize("count", [2, 8])
+def test_nodes_of_divergence_have_the_moments_of_two_heights(count: int) -> None:
+    nodes, weights = divergence_nodes(count)
+    for power in range(2 * count):
+        # Of h^(2 n) with density (2 - h) / 2 between 0 and 2, in units of the mean 2/3 of h².
+        moment = 2 ** (2 * power + 1) / ((2 * power + 1) * (2 * power + 2)) * 1.5**power
+        assert weights @ nodes**power == pytest.approx(moment, rel=1e-9)
+
+
+def test_what_is_known_of_the_instrument_is_used() -> None:
+    taken = TAKEN.model_copy(update={"divergence": AxialDivergence(sample=0.03, slit=0.01)})
+    refined = Refined(gaussian=False, divergence=False)
+    part = PowderPhase(phase=LITHIATED)
+    known, free = (
+        PhaseLines(part=part, instrument=instrument, refined=refined).table(values)
+        for instrument, values in ((taken, {}), (TAKEN, {"divergence": np.sqrt(5e-4)}))
+    )
+    assert known == pytest.approx(free, rel=1e-9)
 
 
 def test_what_is_no_pattern_is_refused() -> None:

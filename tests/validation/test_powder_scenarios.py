@@ -44,8 +44,9 @@ def test_layered_powders_come_back(name: str) -> None:
     assert summary["scores"]["chi_squared"]["value"] == pytest.approx(1, abs=0.2)
 
 
-def test_the_bound_is_below_what_a_refinement_says() -> None:
-    scenario = el.scenario("linio2-powder", cell_spread=0.0, **SHORT)
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_the_bound_is_below_what_a_refinement_says(calibrated: bool) -> None:
+    scenario = el.scenario("linio2-powder", cell_spread=0.0, calibrated=calibrated, **SHORT)
     bound = cramer_rao(scenario, seed=1)
     found = run_once(scenario, seed=1).summary["quantities"]
     for name in ("exchange", "a_LiNiO2", "c_LiNiO2"):
