@@ -14,11 +14,13 @@ from echolith.validation.scenarios import (
     lfp_spectro_tomography,
     lfp_tomography,
     lfp_xas,
+    li_hrtem,
     li_rich_damage,
     li_rich_haadf_drift,
     li_rich_oxide,
     li_rich_redox,
     li_rich_surface,
+    li_saed,
     powder,
     powder_phases,
     sxdm,
@@ -66,6 +68,9 @@ def own_scenarios() -> dict[str, Entry]:
             settings=li_rich_damage.LiRichDamageSettings,
             make=li_rich_damage.li_rich_damage,
         ),
+        "li-saed": Entry(
+            summary=li_saed.SUMMARY, settings=li_saed.LiSaedSettings, make=li_saed.li_saed
+        ),
         "lfp-spectro-tomography": Entry(
             summary=lfp_spectro_tomography.SUMMARY,
             settings=lfp_spectro_tomography.LfpSpectroTomographySettings,
@@ -85,6 +90,9 @@ def own_scenarios() -> dict[str, Entry]:
             summary=lfp_xas.SUMMARY,
             settings=lfp_xas.LfpXasSettings,
             make=lfp_xas.lfp_xas,
+        ),
+        "li-hrtem": Entry(
+            summary=li_hrtem.SUMMARY, settings=li_hrtem.LiHrtemSettings, make=li_hrtem.li_hrtem
         ),
         "lfp-powder": Entry(
             summary=powder.LFP_SUMMARY, settings=powder.LfpPowderSettings, make=powder.lfp_powder

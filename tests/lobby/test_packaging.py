@@ -37,6 +37,7 @@ OPERATORS = {
     "crystal_phase",
     "diffraction_box",
     "goniometer",
+    "hrtem_acquisition",
     "optics",
     "powder_pattern",
     "powder_profile",
