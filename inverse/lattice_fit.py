@@ -2,8 +2,8 @@
 
 About each reflection the image's transform is cut out and shifted to the origin: a coarse complex
 map z_g(r) with noise of variance s_g², the slope of the transfer taken out. The model is
-``A_g W(r) exp(2 pi i (g - g0) r)`` with one outline W = max(0, 1 - |r - c|² / R²), near the thickness
-of a faceted particle, and a free A_g for every reflection. Profiled over A_g the log likelihood is
+``A_g W(r) exp(2 pi i (g - g0) r)`` with one outline W = max(0, 1 - |r - c|² / R²), near the
+thickness of a faceted particle, and a free A_g for every reflection. Profiled over A_g the log likelihood is
 
     Q = sum_g |sum_r W exp(-2 pi i (g - g0) r) z_g|² / (s_g² sum_r W²),
 

@@ -119,7 +119,7 @@ def metal_particle(
     if ((low + middle)[:2] < 0).any() or ((high + middle)[:2] > room).any():
         raise BadInputError(
             f"a particle of {np.ptp(corners[:, 0]):.1f} × {np.ptp(corners[:, 1]):.1f} Å (x, y) "
-            f"with its middle {centre} Å off does not fit into a field of {width:g} × {height:g} Å; "
+            f"with its middle {centre} Å off does not fit into {width:g} × {height:g} Å; "
             "use a larger field or a smaller particle"
         )
     origin = stream(seed, "particle lattice").random(3)
