@@ -16,6 +16,8 @@ from echolith.forward.stack_files import read_stack
 from echolith.store import format_name
 
 OWN_SUFFIXES = (".h5", ".hdf5", ".hspy")
+POWDER = {"step_time": (int, float), "part": int}
+"""What can be given for a powder pattern."""
 KINDS = (
     f"an echolith measurement ({', '.join(OWN_SUFFIXES)}), a measurement saved by abTEM (Zarr "
     "folder or .zip), rocking curves of a raster in HDF5 with NeXus names, or a powder pattern "
@@ -64,7 +66,8 @@ def read_measurement(
         return read_abtem(path, dose=dose, overrides=given)
     if dose is not None:
         raise BadInputError(
-            f"'{path}' carries its own acquisition; dose and overrides are for files by abTEM"
+            f"dose = {dose} e/Å² is for files by abTEM; '{path}' carries its own acquisition, or "
+            "needs no dose"
         )
     if h5py.is_hdf5(path) and format_name(path) is None:
         return read_stack(path, motors=given)
@@ -76,12 +79,13 @@ def read_measurement(
 
 
 def _powder(path: Path, given: Mapping[str, Any]) -> xr.Dataset:
-    for name in given:
-        if name not in ("step_time", "part"):
+    for name, value in given.items():
+        if name not in POWDER:
             raise BadInputError(
-                f"'{name}' cannot be given for a powder pattern; "
-                f"{near_match(name, ('step_time', 'part'))}"
+                f"'{name}' cannot be given for a powder pattern; {near_match(name, POWDER)}"
             )
+        if not isinstance(value, POWDER[name]):
+            raise BadInputError(f"{name} = {value!r}; expected a number")
     try:
         return read_powder(path, **given)
     except BadInputError as error:

@@ -162,8 +162,9 @@ def _evened(angles: Array) -> Array:
 
 
 def _effective_counts(path: Path, values: Array, sigma: Array) -> Array:
-    if (sigma < 0).any():
-        raise BadInputError(f"'{path}': an uncertainty is {sigma.min():g}; expected 0 or more")
+    wrong = ~(np.isfinite(sigma) & (sigma >= 0))
+    if wrong.any():
+        raise BadInputError(f"'{path}': an uncertainty is {sigma[wrong][0]:g}; expected 0 or more")
     usable = (values > 0) & (sigma > 0)
     if not usable.any():
         raise BadInputError(f"'{path}': no value above 0 with an uncertainty; nothing was counted")

@@ -223,6 +223,13 @@ def _geometry(stack: Stack) -> dict[str, float | None]:
             numbers["energy"] = PLANCK_TIMES_LIGHT / wavelength if wavelength > 0 else None
     numbers |= {name: stack.standing(name) for name in ("distance", "pixel_size")}
     pixel = numbers["pixel_size"]
+    sizes = [
+        in_unit(c, QUANTITIES["pixel_size"]).mean() for c in stack.found(QUANTITIES["pixel_size"])
+    ]
+    if "pixel_size" not in stack.given and sizes and max(sizes) > 1.001 * min(sizes):
+        raise BadInputError(
+            f"'{stack.path}': pixels of {min(sizes):g} x {max(sizes):g} m; expected square ones"
+        )
     for name in ("beam_center_x", "beam_center_y"):
         numbers[name] = stack.standing(name, pixel=pixel)
     return numbers

@@ -192,6 +192,9 @@ def test_what_is_given_for_the_wrong_file_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(BadInputError, match=message):
             read(tmp_path, text, **options)
+    for told in ({"part": 1.5}, {"step_time": "long"}):
+        with pytest.raises(BadInputError, match="expected a number"):
+            read_measurement(written(tmp_path, COLUMNS), overrides=told)
     with pytest.raises(BadInputError, match="did you mean 'step_time'"):
         read_measurement(written(tmp_path, COLUMNS), overrides={"steptime": 1})
     with pytest.raises(BadInputError, match="cannot be read"):

@@ -277,6 +277,7 @@ def test_what_is_wrong_is_told(tmp_path: Path) -> None:
     for values, told, message in (
         ({"positioners__nu": [2.0, 2.0, 2.1, 2.0, 2.0]}, {}, "nu is 2 to 2.1 °; expected one"),
         ({"positioners__eta": [8, 8, 8.1, 8.2, 8.3]}, {}, "different angles"),
+        ({"mpx1x4__y_pixel_size": 75e-6}, {}, "5.5e-05 x 7.5e-05 m; expected square"),
         ({"positioners__mononrj": 0.001}, {}, "beam_energy = 1 eV"),
         ({"pix_position__value": np.where(x == X[0], X[1], x)}, {}, "no raster"),
         ({"piy_position__value": y[:7]}, {}, "7 values of scan_y"),
