@@ -54,6 +54,8 @@ LIKELY = 12.0
 MOST_SETS = 10
 MOST_FREE = 10
 """Rings of an unknown phase that are taken in."""
+MOST_REPLACED = 3
+"""Rings of an unknown phase that may take the place of a candidate."""
 BACKGROUND = 8
 """Legendre polynomials by which the background is multiplied."""
 BACKGROUND_ERROR = 1e-3
@@ -133,8 +135,11 @@ def ring_evidence(
         best = max(judged, key=lambda one: one.evidence)
         gain, radius = _left_over(problem, best)
         if gain < _needed(problem.options) or len(problem.free) == MOST_FREE:
-            return _result(problem, judged, best, gain)
+            break
         problem = _with_free(problem, radius)
+    if problem.free:
+        problem, judged, best = _challenged(problem, judged, best)
+    return _result(problem, judged, best, gain)
 
 
 def _needed(options: RingSearch) -> float:
@@ -355,6 +360,34 @@ def _left_over(problem: _Problem, best: _Judged) -> tuple[float, float]:
     # It may lie anywhere: averaged over all places, of which one peak covers some.
     places = len(radii) / (2.5 * (problem.shape.gaussian + problem.shape.lorentzian))
     return float(nats[k] - np.log(places)), float(radii[k])
+
+
+def _challenged(
+    problem: _Problem, judged: list[_Judged], best: _Judged
+) -> tuple[_Problem, list[_Judged], _Judged]:
+    """Put rings of an unknown phase in the place of every phase that was found.
+
+    Beside a phase that is not among the candidates, one of them may be found for a ring or two
+    that it happens to share.
+    """
+    for index in np.flatnonzero(best.chosen):
+        without = best.chosen.copy()
+        without[index] = False
+        trial, cost = problem, 0.0
+        for _ in range(MOST_REPLACED + 1):
+            other = _judged(trial, without, best.scale)
+            if other.evidence - cost > best.evidence:
+                problem, best = trial, other
+                judged = [one for one in judged if not one.chosen[index]]
+                judged = [_judged(problem, one.chosen, one.scale) for one in judged]
+                judged.append(best)
+                break
+            gain, radius = _left_over(trial, other)
+            if not np.isfinite(gain):
+                break
+            trial = _with_free(trial, radius)
+            cost += _needed(problem.options) + np.log(len(problem.profile.radius) / 4)
+    return problem, judged, best
 
 
 def _result(
