@@ -24,13 +24,7 @@ POWDER = [
     "--set", "acquisition.stop=70",
     "--set", "acquisition.step=0.04",
 ]  # fmt: skip
-CURVE = [
-    "nmc622-sxdm",
-    "--set", "curve.scan=[4, 5]",
-    "--set", "curve.etas=15",
-    "--set", "curve.eta_step=0.08",
-    "--set", "curve.pixels=[16, 18]",
-]  # fmt: skip
+CURVE = ["nmc622-sxdm", "--set", "curve.scan=[4, 5]", "--set", "curve.pixels=[32, 30]"]
 
 
 @pytest.fixture
