@@ -13,7 +13,7 @@ from echolith.inverse.powder_parameters import CELL_NAMES, cell_of, free_cell
 from echolith.inverse.powder_result import agreement_factors, covariance_of
 
 Array = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 APART = 0.5
 """Full widths; lines nearer than this are of one cluster."""
@@ -79,7 +79,7 @@ def _cells(pattern: PatternModel, vector: Array, std: Array) -> dict[str, xr.Dat
     }
 
 
-def _lines(model: FreeLines, vector: Array, covariance: Array, known: Array) -> xr.Dataset:
+def _lines(model: FreeLines, vector: Array, covariance: Array, known: Mask) -> xr.Dataset:
     """Return the lines in order of their angle, and the clusters of those that overlap."""
     pattern, own = model.pattern, len(vector) - model.count
     hkl, phase, number, place, width = _places(model, vector)

@@ -97,7 +97,7 @@ class Explained:
     def near(self) -> Array:
         """Mean counts of all phases, or what they are next to; profiles are wrong there too."""
         width = NEAR * line_width(self.instrument) / (self.angles[1] - self.angles[0])
-        return np.maximum(self.bragg, gaussian_filter1d(self.bragg, width))
+        return np.asarray(np.maximum(self.bragg, gaussian_filter1d(self.bragg, width)))
 
     @cached_property
     def left(self) -> Array:
@@ -155,7 +155,7 @@ class Explained:
         """Return the part of a pattern that nothing known can be, of unit length."""
         own = pattern / np.sqrt(self.variance)
         own = own - self.known @ (self.known.T @ own)
-        return np.asarray(own / max(np.linalg.norm(own), 1e-12))
+        return np.asarray(own / max(float(np.linalg.norm(own)), 1e-12))
 
     def misfit(self, mean: Array) -> float:
         """Return the weighted sum of squares about a mean."""
@@ -268,7 +268,7 @@ def added(explained: Explained, part: PowderPhase, *, iterations: int = 5) -> Ad
     # The scale that meets the counts, to begin with.
     pattern = model.linear(vector)[:, 0]
     left = explained.counts - below - explained.background
-    vector[place] = max(pattern @ left / max(pattern @ pattern, 1e-300), 1e-12)
+    vector[place] = max(float(pattern @ left) / max(float(pattern @ pattern), 1e-300), 1e-12)
 
     def on_top(vector: Array, *, free: Mask) -> tuple[Array, Array]:
         mean, jacobian = model(vector, free=free)

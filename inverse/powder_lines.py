@@ -158,7 +158,7 @@ class PhaseLines:
     @property
     def of_wavelength(self) -> Array:
         """Wavelengths over the first one, (lines of the source, 1)."""
-        return self.wavelengths / self.wavelengths[0]
+        return np.asarray(self.wavelengths / self.wavelengths[0])
 
 
 @lru_cache(maxsize=64)
