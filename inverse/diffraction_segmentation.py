@@ -75,7 +75,7 @@ def segment_map(maps: xr.Dataset, *, options: MapSegmentation | None = None) -> 
     links = [_jumps(values, variances, axis) for axis in (0, 1)]
     basins = _basins(known & ~_mixed(links, known.shape, options), links)
     labels = _merged(basins, _borders(basins, links), options)
-    labels = _numbered(watershed(np.zeros(known.shape), labels, mask=known))
+    labels = _numbered(_flooded(np.zeros(known.shape), labels, known))
     return maps["strain"].copy(data=labels).rename("label").assign_attrs(units="1")
 
 
@@ -151,8 +151,13 @@ def _basins(known: Mask, links: list[tuple[Array, Array]]) -> Labels:
     weight = np.maximum(ndimage.gaussian_filter(known.astype(float), SMOOTHED), 1e-9)
     smooth = ndimage.gaussian_filter(height * known, SMOOTHED) / weight
     smooth = np.where(known, smooth, smooth.max(initial=0) + 1)
-    markers, _ = ndimage.label(local_minima(smooth) & known)
-    return np.asarray(watershed(smooth, markers, mask=known), dtype=np.int32)
+    lowest = local_minima(smooth) & known  # type: ignore[no-untyped-call]
+    return _flooded(smooth, ndimage.label(lowest)[0], known)
+
+
+def _flooded(height: Array, markers: Labels, known: Mask) -> Labels:
+    found = watershed(height, markers, mask=known)  # type: ignore[no-untyped-call]
+    return np.asarray(found, dtype=np.int32)
 
 
 def _borders(basins: Labels, links: list[tuple[Array, Array]]) -> Borders:

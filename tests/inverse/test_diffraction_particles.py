@@ -115,13 +115,13 @@ def test_a_step_of_the_spacing_parts_grains_of_one_orientation() -> None:
 def test_means_and_spreads_are_as_uncertain_as_they_say(spread: float) -> None:
     """Of 100 draws of the noise on one and the same crystal; the noise is 1.5e-5 to 6e-5."""
     rng = np.random.default_rng(5)
-    true = {
+    true: dict[str, np.ndarray] = {
         "strain": spread * rng.standard_normal((15, 16)),
         "tilt_x": 0.01 * rng.standard_normal((15, 16)),
     }
     pulls = []
     for seed in range(100):
-        maps = noisy(seed, **true)
+        maps = noisy(seed, noise=1.0, **true)
         maps["c"], maps["c_std"] = 3 * maps["spacing"], 3 * maps["spacing_std"]
         row = map_particle_table(maps, whole(maps)).isel(particle=0)
         wanted = {

@@ -65,6 +65,26 @@ def test_strain_and_tilt_come_back_with_the_uncertainty_they_have(name: str) -> 
         assert spread == pytest.approx(float(bound[quantity]), rel=0.25), quantity
 
 
+def test_crystals_of_a_map_are_found_and_scored() -> None:
+    scenario, sample = simulated(
+        curve={"scan": (20, 20), "etas": 25}, crystals=3, diameter=1400, radial_gradient=2e-3
+    )
+    estimate = scenario.solver(sample.measurement)
+    scores = {name: score.value for name, score in scenario.score(estimate, sample.truth).items()}
+    assert int(estimate.particles) == 3
+    assert scores["found_particles"] == 1
+    assert scores["merged_particles"] == scores["split_particles"] == 0
+    assert scores["points_found"] > 0.95
+    # A few points of the rim differ; strain varies by 1e-3 there, over 30 points or more.
+    assert scores["particle_c_rms"] < 100 * 14.228 * 1e-3 / 3
+    assert scores["particle_strain_spread_rms"] < 300
+    # What the beam sees is wider than the crystal's own peak by the gradients within it.
+    error = (estimate.width_z - sample.truth.width_z.values) / estimate.width_z_std
+    assert abs(float(error.mean())) < 4 / np.sqrt(int(error.notnull().sum()))
+    nothing = scenario.score(xr.Dataset(), sample.truth)
+    assert all(np.isnan(score.value) for score in nothing.values())
+
+
 def test_expansion_is_positive_strain() -> None:
     scenario, sample = simulated()
     free = scenario.solver(sample.measurement)
