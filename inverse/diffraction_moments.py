@@ -61,7 +61,8 @@ def climb(
             width *= (LARGEST * total / box) ** (1 / 3)
             box = LARGEST * total
         sums = _sums(events, voxels, found)
-        found[20] = max((photons - sums[7]) / max(total - box, 1.0), 1e-9)
+        beside = photons - sums[7] - found[18] * (1 - HELD**3)
+        found[20] = max(beside / max(total - box, 1.0), 1e-9)
         flat = min(found[20] * box, 0.9 * sums[0])
         found[18] = (sums[0] - flat) / HELD**3
         if found[18] < least:

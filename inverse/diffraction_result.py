@@ -14,8 +14,9 @@ from echolith.inverse.diffraction_peaks import Peaks
 
 Array = npt.NDArray[np.float64]
 
-COARSE = 2.0
-"""Standard deviations of a peak that a step of eta may be wide."""
+COARSE = 1.9
+"""Standard deviations of a peak that a step of eta may be wide; a peak is never found narrower than
+half a step."""
 EXCESS = 6.0
 """Standard deviations of the photons outside the region from which a peak is said to be there."""
 CLEAR = 10.0

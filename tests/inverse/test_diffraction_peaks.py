@@ -94,7 +94,8 @@ def test_errors_are_as_large_as_stated(method: PeakMethod) -> None:
     floor = WIDTH[2] / length / np.sqrt(2000)
     assert floor < float(maps.strain_std.median()) < 1.15 * floor
     chi = (maps.chi_square - 1) / maps.chi_square_std
-    assert abs(float(chi.mean())) < 0.5
+    # Moments are not where chi square is least: a few more of sixty, each 0.1 of the spread.
+    assert -0.5 < float(chi.mean()) < (0.5 if method is PeakMethod.LIKELIHOOD else 1.5)
     assert float(chi.std()) == pytest.approx(1, abs=0.2)
 
 
