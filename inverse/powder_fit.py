@@ -85,7 +85,10 @@ def fit(
         information, gradient = _scores(counts, mean, jacobian, free)
         gain = 0.0
         while damping < MOST_DAMPING:
-            trial = np.clip(vector + _step(information, gradient, damping, free), *limits)
+            step = _step(
+                information, gradient, damping, free, (limits[0] - vector, limits[1] - vector)
+            )
+            trial = vector + step
             if abs(gradient @ (trial - vector)) < enough:
                 break
             found = model(trial, free=free)
@@ -114,15 +117,28 @@ def _scores(
 
 
 def _step(
-    information: Array, gradient: Array, damping: float, free: npt.NDArray[np.bool_]
+    information: Array,
+    gradient: Array,
+    damping: float,
+    free: npt.NDArray[np.bool_],
+    limits: tuple[Array, Array],
 ) -> Array:
-    """Solve the damped normal equations in units of each parameter's own information."""
-    scale = np.sqrt(np.diag(information))
-    usable = free & (scale > 0)
+    """Solve the damped normal equations in units of each parameter's own information.
+
+    What would pass a limit goes as far as it, and the others are solved for again: cut off
+    afterwards, the step would no longer lead downwards.
+    """
     step = np.zeros(len(gradient))
-    if usable.any():
-        unit = scale[usable]
+    usable = free & (np.diag(information) > 0)
+    while usable.any():
+        unit = np.sqrt(np.diag(information)[usable])
         matrix = information[np.ix_(usable, usable)] / unit[:, None] / unit
         matrix[np.diag_indices(len(unit))] += damping
-        step[usable] = np.linalg.solve(matrix, gradient[usable] / unit) / unit
+        rest = gradient[usable] - information[np.ix_(usable, ~usable)] @ step[~usable]
+        step[usable] = np.linalg.solve(matrix, rest / unit) / unit
+        passed = usable & ((step < limits[0]) | (step > limits[1]))
+        if not passed.any():
+            break
+        step = np.clip(step, *limits)
+        usable &= ~passed
     return step

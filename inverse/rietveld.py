@@ -149,8 +149,7 @@ def _found_so_far(
     hidden = [model.phases[index].part.phase.name + "." for index in waiting]
     free = np.array(
         [
-            name.rsplit(".", 1)[-1] in FIRST_FREE | {"w", "strain_width"}
-            and not name.startswith(tuple(hidden))
+            name.rsplit(".", 1)[-1] in FIRST_FREE and not name.startswith(tuple(hidden))
             for name in model.all_names
         ]
     )
