@@ -16,7 +16,7 @@ from echolith.forward.stack_files import read_stack
 from echolith.store import format_name
 
 OWN_SUFFIXES = (".h5", ".hdf5", ".hspy")
-POWDER = {"step_time": (int, float), "part": int}
+POWDER: Mapping[str, tuple[type, ...]] = {"step_time": (int, float), "part": (int,)}
 """What can be given for a powder pattern."""
 KINDS = (
     f"an echolith measurement ({', '.join(OWN_SUFFIXES)}), a measurement saved by abTEM (Zarr "

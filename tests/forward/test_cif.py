@@ -96,7 +96,7 @@ def test_labels_charges_uncertainties_and_gaps_of_a_measured_crystal(tmp_path: P
     phase = read_text(tmp_path, LICOO2.format(symmetry=SYMBOL))
     assert phase.name == "LiCoO2"
     assert phase.spacegroup == "R -3 m:H"
-    assert phase.cell == (2.8166, 2.8166, 14.052, 90, 90, 120)
+    assert list(phase.cell) == [2.8166, 2.8166, 14.052, 90, 90, 120]
     assert [(site.label, site.element) for site in phase.sites] == [
         ("Li1", "Li"), ("Co1", "Co"), ("O1", "O"),
     ]  # fmt: skip
