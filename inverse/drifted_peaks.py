@@ -29,7 +29,7 @@ def at_places(found: Peaks, shape: tuple[int, int], vectors: Array, drift: Drift
     """
     if drift.undetermined or not (drift.steps.any() or drift.covariance.any()):
         return found
-    known = np.isfinite(found.centre).all(axis=1)
+    known = np.asarray(np.isfinite(found.centre).all(axis=1))
     widths = np.log(np.where(known[:, None], found.width, 1.0))
     slopes = place_gradients(
         found.centre.reshape(*shape, 3), known.reshape(shape), beside=widths.reshape(*shape, 3)
@@ -56,4 +56,4 @@ def _angles(found: Peaks, vectors: Array) -> tuple[Array, Array]:
     along = np.linalg.inv(per_voxel)[0]
     from_middle = middle[0] - (vectors.shape[0] - 1) / 2
     angle = (found.centre - vectors[middle]) @ along + from_middle
-    return angle, np.sqrt((found.width * along) ** 2 @ np.ones(3))
+    return angle, np.linalg.norm(found.width * along, axis=1)

@@ -1,8 +1,11 @@
 """Gradients of maps from the scan points about each one: a quadratic that stops at jumps."""
 
+from typing import TypeVar
+
 import numpy as np
 import numpy.typing as npt
 
+Kind = TypeVar("Kind", bound=np.generic)
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
@@ -56,12 +59,12 @@ def place_gradients(values: Array, known: Mask, *, beside: Array | None = None) 
     return _solved(values, normal, right, known & (taken >= ENOUGH) & ~beyond)
 
 
-def _moved(values: npt.NDArray[np.generic], dy: int, dx: int) -> npt.NDArray[np.generic]:
+def _moved(values: npt.NDArray[Kind], dy: int, dx: int) -> npt.NDArray[Kind]:
     """Return at every point what is (dy, dx) from it; 0 beyond the rim."""
     sides = [(REACH, REACH)] * 2 + [(0, 0)] * (values.ndim - 2)
     padded = np.pad(values, sides)
     rows, columns = values.shape[:2]
-    return np.asarray(padded[REACH + dy :, REACH + dx :][:rows, :columns])
+    return padded[REACH + dy :, REACH + dx :][:rows, :columns]
 
 
 def _typical(values: Array, known: Mask) -> Array:
@@ -73,7 +76,9 @@ def _typical(values: Array, known: Mask) -> Array:
         for axis, size in enumerate(known.shape)
     ]
     together = np.concatenate(differences)
-    return np.median(together, axis=0) / 0.6745 if len(together) else np.ones(values.shape[-1])
+    if not len(together):
+        return np.ones(values.shape[-1])
+    return np.asarray(np.median(together, axis=0) / 0.6745)
 
 
 def _solved(values: Array, normal: Array, right: Array, good: Mask) -> Array:

@@ -40,7 +40,7 @@ class PlacePeaks(NamedTuple):
 
 def turns(etas: int) -> Array:
     """Return the steps of eta from the middle, (eta,)."""
-    return np.arange(etas) - (etas - 1) / 2
+    return np.asarray(np.arange(etas) - (etas - 1) / 2)
 
 
 def whole_moves(drift: Array, etas: int) -> npt.NDArray[np.int64]:

@@ -88,7 +88,7 @@ class Drift:
     @property
     def std(self) -> Array:
         """Standard deviations of `steps`, (2,)."""
-        return np.sqrt(np.diag(self.covariance))
+        return np.asarray(np.sqrt(np.diag(self.covariance)))
 
     def variables(self) -> dict[str, xr.DataArray]:
         """Return ``drift_y``, ``drift_x`` with ``_std``, in steps of the scan an eta."""
@@ -235,7 +235,7 @@ def _clear(peaks: PlacePeaks, etas: int) -> Mask:
         clear = peaks.photons > CLEAR * np.sqrt(np.maximum(peaks.background, 1.0))
         inside = np.abs(peaks.centre[..., 0]) + 2 * np.sqrt(variances[..., 0]) < (etas - 1) / 2
         positive = (np.linalg.det(peaks.covariance) > 0) & (variances > 0.05).all(axis=-1)
-    return peaks.whole & clear & inside & positive & (peaks.photons > LEAST)
+    return np.asarray(peaks.whole & clear & inside & positive & (peaks.photons > LEAST))
 
 
 def _equations(
