@@ -90,18 +90,19 @@ def image_spectrum(wave: ExitWave, *, acquisition: HrtemAcquisition) -> Spectrum
         Its optics.
     """
     ky, kx = _frequencies(wave.values.shape, wave.sampling)
-    k2 = ky**2 + kx**2
+    k2: Array = ky**2 + kx**2
     lam = wavelength(acquisition.energy)
     chi = aberration_phase(kx, ky, aberrations=acquisition.aberrations, energy=acquisition.energy)
     transfer = np.where(lam * np.sqrt(k2) <= 1e-3 * acquisition.semiangle, np.exp(-1j * chi), 0)
     passed = fft.fft2(wave.values) * transfer.astype(np.complex64)
-    image = np.zeros(wave.values.shape, dtype=np.float32)
+    image: npt.NDArray[np.float32] = np.zeros(wave.values.shape, dtype=np.float32)
     for focus, weight in zip(*_foci(acquisition.focal_spread), strict=True):
         turned = np.exp(-1j * np.pi * lam * focus * k2).astype(np.complex64)
         focused = fft.ifft2(passed * turned)
         image += np.float32(weight) * (focused.real**2 + focused.imag**2)
-    spread = np.exp(-2 * (np.pi * acquisition.image_spread) ** 2 * k2)
-    return np.asarray(fft.rfft2(image) * spread[:, : image.shape[1] // 2 + 1].astype(np.float32))
+    half = k2[:, : wave.values.shape[1] // 2 + 1]
+    spread = np.exp(-2 * (np.pi * acquisition.image_spread) ** 2 * half)
+    return np.asarray(fft.rfft2(image) * spread.astype(np.float32))
 
 
 def _foci(spread: float) -> tuple[Array, Array]:

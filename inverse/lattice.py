@@ -23,6 +23,7 @@ Array = npt.NDArray[np.float64]
 LEAST_NOISE = 0.2
 """Of the mean count. The variance of counts is their mean, times the square of the camera's
 transfer function; where less is left nothing is transferred. Expected counts have no noise."""
+ALL = "spacing, rotation, zone_axis"
 CERTAIN = 0.95
 """Probability from which a zone axis is named."""
 
@@ -75,9 +76,9 @@ def recover_lattice(measurement: xr.Dataset, *, options: LatticeSearch | None = 
         ``second_probability`` (the same of a second lattice beside the first) and
         ``zone_probability`` (of every candidate). With one lattice ``spacing`` (Å, of the shortest
         reflection across the zone axis) and ``rotation`` (°, of that reflection from x towards y),
-        each with ``_std``, and ``zone_axis``; without the last two where several zone axes could be
-        meant. Attribute ``verdict`` (a `Verdict`) and, where
-        something is not determined, ``undetermined``: what, and why.
+        each with ``_std``, and ``zone_axis``; none of them where several zone axes could be meant.
+        Attribute ``verdict`` (a `Verdict`) and, where something is not determined,
+        ``undetermined``: what, and why.
 
     Raises
     ------
@@ -96,8 +97,8 @@ def recover_lattice(measurement: xr.Dataset, *, options: LatticeSearch | None = 
     if first.noise_probability > options.false_alarm:
         return found.assign_attrs(
             verdict=Verdict.NOT_DETECTED.value,
-            undetermined="spacing, rotation, zone_axis: noise alone gives as much with a "
-            f"probability of up to {first.noise_probability:.2g}",
+            undetermined=f"{ALL}: noise alone gives as much with a probability of up to "
+            f"{first.noise_probability:.2g}",
         )
     fit = fit_lattice(image, acquisition=acquisition, level=level, start=first)
     taken = Notches(places=_all_places(fit.reflections), radius=fit.width)
@@ -107,19 +108,21 @@ def recover_lattice(measurement: xr.Dataset, *, options: LatticeSearch | None = 
     if second.noise_probability <= options.false_alarm:
         return found.assign_attrs(
             verdict=Verdict.OVERLAPPING.value,
-            undetermined="spacing, rotation, zone_axis: a second lattice, at "
+            undetermined=f"{ALL}: a second lattice, at "
             f"{second.rotation:.1f}° beside {fit.rotation:.1f}°, shares the frame",
         )
-    found = found.assign(_with_std("spacing", fit.spacing, fit.spacing_std, "Å"))
     found = found.assign_attrs(verdict=Verdict.LATTICE.value)
     best = float(first.zones.max())
     if best < CERTAIN:
         return found.assign_attrs(
-            undetermined="zone_axis, rotation: the likeliest zone axis has a probability of "
-            f"{best:.2f}"
+            undetermined=f"{ALL}: the likeliest zone axis has a probability of {best:.2f}, and "
+            "another would give other numbers"
         )
-    found = found.assign(_with_std("rotation", fit.rotation, fit.rotation_std, "°"))
-    return found.assign(zone_axis=("index", np.array(first.zone_axis), {"units": "1"}))
+    return found.assign(
+        _with_std("spacing", fit.spacing, fit.spacing_std, "Å")
+        | _with_std("rotation", fit.rotation, fit.rotation_std, "°")
+        | {"zone_axis": xr.Variable("index", np.array(first.zone_axis), {"units": "1"})}
+    )
 
 
 def _with_std(name: str, value: float, std: float, unit: str) -> dict[str, xr.Variable]:

@@ -171,9 +171,9 @@ def detect(
             for n, template in enumerate(templates):
                 ratios = maps[:, template.index].sum(axis=-1)
                 row[n] = logsumexp(ratios) - np.log(ratios.size)
-                _, strain, angle = np.unravel_index(int(ratios.argmax()), ratios.shape)
-                here = (float(ratios.max()), window, float(template.strains[strain]),
-                        float(template.angles[angle]))  # fmt: skip
+                _, i, j = np.unravel_index(int(ratios.argmax()), ratios.shape)
+                place = float(template.strains[i]), float(template.angles[j])
+                here = (float(ratios.max()), window, *place)
                 best[n] = max(best.get(n, here), here, key=lambda one: one[0])
         sizes.append(logsumexp(each, axis=0) - np.log(len(group)))
     # All sizes weigh alike, in one size all places, and all zone axes.

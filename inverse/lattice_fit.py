@@ -3,7 +3,8 @@
 About each reflection the image's transform is cut out and shifted to the origin: a coarse complex
 map z_g(r) with noise of variance s_g², the slope of the transfer taken out. The model is
 ``A_g W(r) exp(2 pi i (g - g0) r)`` with one outline W = max(0, 1 - |r - c|² / R²), near the
-thickness of a faceted particle, and a free A_g for every reflection. Profiled over A_g the log likelihood is
+thickness of a faceted particle, and a free A_g for every reflection. Profiled over A_g the log
+likelihood is
 
     Q = sum_g |sum_r W exp(-2 pi i (g - g0) r) z_g|² / (s_g² sum_r W²),
 
@@ -225,7 +226,7 @@ def _cut_out(
     y, x = (np.arange(m) * n * pixel / m for m, n in zip(size, image.shape, strict=True))
     return _Maps(
         values=values,
-        variance=np.interp(np.hypot(*g.T), *level),
+        variance=np.asarray(np.interp(np.hypot(*g.T), *level)),
         carrier=middle[:, ::-1] * np.array(steps)[::-1],
         y=y,
         x=x,

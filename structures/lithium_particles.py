@@ -187,7 +187,7 @@ def _lattice_points(body: ConvexBody, edge: float, origin: Array) -> Array:
     cells = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 1, 3)
     basis = np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]])
     points = (edge * (cells + basis + origin)).reshape(-1, 3)
-    return points[body.contains(points)]
+    return np.asarray(points[body.contains(points)])
 
 
 def _particle_of(atoms: Atoms) -> MetalParticle:
