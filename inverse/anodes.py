@@ -6,7 +6,8 @@ import numpy as np
 
 from echolith.errors import BadInputError
 from echolith.forward.crystal_phase import CrystalPhase
-from echolith.inverse.phase_candidates import Explained, best_additions, has_lines
+from echolith.inverse.explained_pattern import Explained
+from echolith.inverse.phase_candidates import best_additions, has_lines
 
 ANODES = {
     "Cr": (2.28970, 2.29361),
@@ -47,7 +48,7 @@ def check_anode(nothing: Explained, found: Explained, candidates: tuple[CrystalP
         raise BadInputError(
             f"no candidate explains the pattern at {ours:g} Å (what fits is {here:.0%} of it), but "
             f"{name} explains {share:.0%} with K alpha of {anode}; "
-            f"set lines=(({first:g}, 1.0), ({second:g}, 0.5))"
+            f"set lines=(({first:g}, 1.0), ({second:g}, 0.5)), or add what is there to the candidates"
         )
 
 

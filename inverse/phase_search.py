@@ -16,15 +16,8 @@ from echolith.forward.acquisition import Settings
 from echolith.forward.crystal_phase import CrystalPhase
 from echolith.forward.powder_pattern import PowderAcquisition, PowderPhase
 from echolith.inverse.anodes import check_anode
-from echolith.inverse.phase_candidates import (
-    Explained,
-    added,
-    best_additions,
-    has_lines,
-    left_over,
-    likely_parts,
-    with_parts,
-)
+from echolith.inverse.explained_pattern import Explained, left_over, with_parts
+from echolith.inverse.phase_candidates import added, best_additions, has_lines, likely_parts
 from echolith.inverse.phase_search_result import search_result
 from echolith.inverse.powder_checks import checked_pattern
 from echolith.inverse.powder_parameters import Refined

@@ -7,7 +7,7 @@ import xarray as xr
 
 from echolith.forward.crystal_phase import CrystalPhase
 from echolith.inverse.anodes import explained_share
-from echolith.inverse.phase_candidates import Explained, left_over
+from echolith.inverse.explained_pattern import Explained, left_over
 from echolith.inverse.powder_parameters import CELL_NAMES
 
 OF_PHASES = {"weight_fraction": "1", "cell_length": "Å", "cell_angle": "°"}
