@@ -277,7 +277,7 @@ def _judged(problem: _Problem, chosen: Mask, scale: float) -> _Judged:
             slope = np.zeros(len(p.radius))
         design_now = np.hstack([design, slope[:, None]]) if slope.any() else design
         factor = cho_factor(covariance, lower=True)
-        whitened = cho_solve(factor, design_now)
+        whitened = cho_solve(factor, design_now) if design_now.size else design_now
         gram = design_now.T @ whitened
         if slope.any():
             gram[-1, -1] += 1 / problem.options.camera_std**2

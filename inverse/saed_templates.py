@@ -79,4 +79,5 @@ def templates(
 
 def scaled(grid: Array, table: Array, radius: Array, scale: float) -> Array:
     """Return templates at radii where rings are ``scale`` times as wide, (radii, candidates)."""
-    return np.stack([np.interp(radius / scale, grid, row) for row in table], axis=1)
+    rows = [np.interp(radius / scale, grid, row) for row in table]
+    return np.array(rows).reshape(len(rows), len(radius)).T
