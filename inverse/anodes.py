@@ -48,7 +48,7 @@ def check_anode(nothing: Explained, found: Explained, candidates: tuple[CrystalP
         raise BadInputError(
             f"no candidate explains the pattern at {ours:g} Å (what fits is {here:.0%} of it), but "
             f"{name} explains {share:.0%} with K alpha of {anode}; "
-            f"set lines=(({first:g}, 1.0), ({second:g}, 0.5)), or add what is there to the candidates"
+            f"set lines=(({first:g}, 1.0), ({second:g}, 0.5)), or add what is there as candidate"
         )
 
 
