@@ -83,7 +83,8 @@ def sites_of(found: xr.Dataset, phase: xr.DataArray) -> xr.Dataset:
     lattice = search_lattice(phase)
     columns = np.stack([found["x"].values, found["y"].values], axis=-1)
     sites = _all_sites(lattice, phase)
-    sites = _followed(sites, columns[interior(phase, *columns.T, BORDER)])
+    whole = interior(phase, columns[:, 0], columns[:, 1], BORDER)
+    sites = _followed(sites, columns[whole])
     distance, _ = cKDTree(columns).query(sites.xy)
     on_site = cKDTree(sites.xy).query(columns)[0] < MATCH
     if on_site.mean() < 0.7:
