@@ -36,6 +36,8 @@ CLIPPED = 2.0
 ITERATIONS = 12
 SMOOTH = 1.0
 """Bins, standard deviation by which the profile is smoothed before its slope is taken."""
+LEAST_PIXELS = 60
+"""Of a circle whose slope counts."""
 SETTLED = 1e-3
 """Of a standard deviation, below which a step is the last."""
 
@@ -200,7 +202,9 @@ def significant_slope(profile: Profile) -> CubicSpline:
     variance /= 4 * np.sqrt(np.pi) * SMOOTH**3 * STEP**2
     power, noise = (gaussian_filter1d(v, 3.0) for v in (slope**2, variance))
     true = np.clip(1 - noise / np.maximum(power, 1e-300), 0, 1)
-    return CubicSpline(profile.radius, slope * np.where(true > 0.7, true, 0.0))
+    # In a corner of the detector a spot fills the few pixels of a circle.
+    sure = (true > 0.7) & (profile.pixels >= LEAST_PIXELS)
+    return CubicSpline(profile.radius, slope * np.where(sure, true, 0.0))
 
 
 def _circle_means(design: Array, radius: Array) -> Array:

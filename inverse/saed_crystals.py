@@ -72,7 +72,11 @@ def crystal_evidence(
         undetermined.append(f"electrons of {int(spots.full.sum())} spots: saturated or cut")
     if len(vectors) < LEAST_SPOTS:
         undetermined.append(f"orientation: {len(vectors)} spots, {LEAST_SPOTS} are needed")
-        return nothing
+        if not len(vectors):
+            return nothing
+        # Some crystal is there; so few spots do not say which.
+        unsure = [0.5 if phase.name in options.phases else 0.0 for phase in candidates]
+        return CrystalEvidence(probability=np.array(unsure), unknown=0.5, variables={})
     fits: dict[str, Orientation] = {}
     for phase in candidates:
         if phase.name in options.phases:
