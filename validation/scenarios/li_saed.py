@@ -151,7 +151,7 @@ def drawn_case(settings: LiSaedSettings, seed: int) -> SaedCase:
         _polycrystal(name, float(share), float(rng.uniform(*settings.sizes)), acquisition)
         for name, share in zip(names, shares, strict=True)
     )
-    crystals = ()
+    crystals: tuple[SingleCrystal, ...] = ()
     if settings.crystal is not SpotCrystal.NONE:
         crystals = (_crystal(settings, rng),)
     return SaedCase(
@@ -191,7 +191,8 @@ def case_truth(case: SaedCase) -> xr.Dataset:
         "stretch_q": (acquisition.stretch[1], "1"),
         "camera_scale": (1 + acquisition.camera_error, "1"),
     }
-    there = {part.phase.name for part in (*specimen.polycrystals, *specimen.crystals)}
+    there = {part.phase.name for part in specimen.polycrystals}
+    there |= {crystal.phase.name for crystal in specimen.crystals}
     probability = [float(name in there) for name in CANDIDATES]
     probability.append(float(bool(there - set(CANDIDATES))))
     truth = xr.Dataset(
@@ -211,7 +212,8 @@ def case_truth(case: SaedCase) -> xr.Dataset:
 def _off(estimate: xr.Dataset, truth: xr.Dataset, names: tuple[str, str]) -> float:
     if any(name not in estimate for name in names):
         return float("nan")
-    return float(np.hypot(*(float(estimate[name]) - float(truth[name]) for name in names)))
+    first, second = (float(estimate[name]) - float(truth[name]) for name in names)
+    return float(np.hypot(first, second))
 
 
 def _centre_error(estimate: xr.Dataset, truth: xr.Dataset) -> float:
@@ -222,9 +224,9 @@ def _ellipse_error(estimate: xr.Dataset, truth: xr.Dataset) -> float:
     return 100 * _off(estimate, truth, ("stretch_p", "stretch_q"))
 
 
-def _probabilities(estimate: xr.Dataset, truth: xr.Dataset) -> tuple[Array, Array]:
+def _probabilities(estimate: xr.Dataset, truth: xr.Dataset) -> tuple[Array, npt.NDArray[np.bool_]]:
     if "probability" not in estimate:
-        return np.array([np.nan]), np.zeros(1)
+        return np.array([np.nan]), np.zeros(1, dtype=bool)
     ours = estimate["probability"].reindex(candidate=truth["candidate"], fill_value=0.5)
     return ours.values, truth["probability"].values > 0.5
 
