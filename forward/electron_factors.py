@@ -47,11 +47,11 @@ def electron_structure_factors(
     """
     squares = 0.25 / spacing(phase.cell, hkl) ** 2
     sums = geometric_sums(phase, hkl)
-    factors = np.zeros(len(hkl), dtype=complex)
+    factors: Complex = np.zeros(len(hkl), dtype=np.complex128)
     for site, images in zip(phase.sites, sums, strict=True):
         amplitude = electron_form_factor(site.element, squares) * np.exp(-site.b_iso * squares)
-        factors += site.occupancy * amplitude * images
-    return mass_ratio(energy) * factors
+        factors = factors + site.occupancy * amplitude * images
+    return np.asarray(mass_ratio(energy) * factors, dtype=np.complex128)
 
 
 def mass_ratio(energy: Electronvolt) -> float:

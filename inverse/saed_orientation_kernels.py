@@ -106,7 +106,10 @@ def _turn(values: Array) -> Array:
     cross[1, 0], cross[2, 0], cross[2, 1] = values[2], -values[1], values[0]
     if size < 1e-12:
         return np.eye(3) + cross
-    return np.eye(3) + np.sin(size) / size * cross + (1 - np.cos(size)) / size**2 * (cross @ cross)
+    turned: Array = (
+        np.eye(3) + np.sin(size) / size * cross + (1 - np.cos(size)) / size**2 * (cross @ cross)
+    )
+    return turned
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]

@@ -26,7 +26,7 @@ def visible_at(places: Array, fitted: FittedGeometry) -> Mask:
     x, y = np.rint(fitted.geometry.distorted(places)).astype(int).T
     rows, columns = fitted.seen.shape
     inside = (x >= WINDOW) & (y >= WINDOW) & (x < columns - WINDOW) & (y < rows - WINDOW)
-    return inside & fitted.seen[np.clip(y, 0, rows - 1), np.clip(x, 0, columns - 1)]
+    return np.asarray(inside & fitted.seen[np.clip(y, 0, rows - 1), np.clip(x, 0, columns - 1)])
 
 
 @dataclass(frozen=True, kw_only=True)
