@@ -71,7 +71,7 @@ def segment_map(maps: xr.Dataset, *, options: MapSegmentation | None = None) -> 
     """
     options = options or MapSegmentation()
     values, variances = _scaled(maps, options)
-    known = (np.isfinite(values) & np.isfinite(variances)).all(axis=-1)
+    known = np.asarray((np.isfinite(values) & np.isfinite(variances)).all(axis=-1))
     links = [_jumps(values, variances, axis) for axis in (0, 1)]
     basins = _basins(known & ~_mixed(links, known.shape, options), links)
     labels = _merged(basins, _borders(basins, links), options)

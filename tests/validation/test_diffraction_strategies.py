@@ -12,7 +12,7 @@ from echolith.forward.rocking_curve import rocking_curve_mean
 from echolith.structures.strained_crystals import StrainedMap
 from echolith.validation import diffraction_strategies
 from echolith.validation.diffraction_strategies import rocking_curves, strained_maps
-from echolith.validation.scenarios.sxdm import map_truth
+from echolith.validation.diffraction_truth import map_truth
 
 
 def test_the_examples_run() -> None:

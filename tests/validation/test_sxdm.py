@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 import echolith as el
 from echolith.errors import BadInputError, BadInputWarning
-from echolith.forward.rocking_curve import peak_vectors
+from echolith.forward.rocking_curve import RockingCurve, curve_voxels, peak_vectors
 from echolith.inverse import diffraction_frames, diffraction_map
 from echolith.inverse.diffraction_map import DiffractionMap, recover_map
 from echolith.inverse.diffraction_peaks import fit_peaks
 from echolith.structures.strained_crystals import MapSize, single_crystal
 from echolith.validation.bounds import cramer_rao
+from echolith.validation.diffraction_truth import held_part
 from echolith.validation.run import run_once
 from echolith.validation.stage_store import solve
 
@@ -210,3 +211,19 @@ def test_what_is_no_map_is_refused() -> None:
         recover_map(good.assign_attrs(goniometer=other), options=DiffractionMap(reference=4.7427))
     with pytest.raises(BadInputError, match="beyond the specimen"):
         el.scenario("nmc622-sxdm").forward(single_crystal(MapSize(shape=(20, 20)), reference=4.7))
+
+
+@given(
+    place=st.tuples(st.integers(8, 22), st.integers(6, 25), st.integers(6, 25)),
+    wide=st.floats(2.0, 8.0),
+)
+def test_part_of_a_peak_that_the_frames_hold(place: tuple[int, int, int], wide: float) -> None:
+    """Against the sum over all voxels; their bend is left out, and their ends are not sharp."""
+    curve = RockingCurve()
+    voxels = curve_voxels(curve, 4.74)
+    centre = voxels.vectors[place]
+    width = np.full(3, wide * 7.6e-4)  # a pixel is 7.6e-4 1/Å
+    away = ((voxels.vectors - centre) / width) ** 2
+    density = np.exp(-away.sum(axis=-1) / 2) / ((2 * np.pi) ** 1.5 * width.prod())
+    held = float(held_part(centre, width, curve=curve, reference=4.74))
+    assert held == pytest.approx(float((density * voxels.volumes).sum()), abs=0.01)

@@ -15,16 +15,11 @@ from pydantic import Field
 
 from echolith.forward.acquisition import Settings
 from echolith.forward.detector_noise import DetectorNoise
-from echolith.forward.goniometer import lean
 from echolith.forward.noise import PoissonCounting
 from echolith.forward.rocking_curve import (
     RockingCurve,
-    beam_points,
-    peak_vectors,
     rocking_curve_mean,
-    scan_places,
 )
-from echolith.inverse.diffraction_frames import DIMS
 from echolith.inverse.diffraction_map import DiffractionMap, recover_map
 from echolith.inverse.diffraction_particles import MapParticles, recover_map_particles
 from echolith.inverse.staged_solver import Keep, PiecewiseSolver
@@ -40,8 +35,9 @@ from echolith.structures.strained_fields import SpacingGradient
 from echolith.structures.strained_particles import particle_diameters, particle_field
 from echolith.units import Angstrom, Degree
 from echolith.validation.diffraction_bound import diffraction_information
+from echolith.validation.diffraction_truth import map_truth
 from echolith.validation.gauge import nothing_free
-from echolith.validation.map_particle_metrics import map_particle_metrics, map_particle_truth
+from echolith.validation.map_particle_metrics import map_particle_metrics
 from echolith.validation.metrics import absolute_error, root_mean_square
 from echolith.validation.residuals import array_residuals
 from echolith.validation.scenario import Scenario
@@ -53,16 +49,6 @@ NMC622_SUMMARY = "NMC622 single crystal, nano-beam diffraction: maps of strain a
 LINIO2_SUMMARY = "LiNiO2 cluster of grains, nano-beam diffraction: maps of strain and tilt"
 MAPS = ("strain", "tilt_x", "tilt_y")
 """Whose errors are told point by point."""
-UNITS = {
-    "strain": "1",
-    "tilt_x": "°",
-    "tilt_y": "°",
-    "spacing": "Å",
-    "c": "Å",
-    "width_x": "1/Å",
-    "width_y": "1/Å",
-    "width_z": "1/Å",
-}
 FINE = 3
 """Pixels of the specimen along a step of the scan."""
 
@@ -117,6 +103,8 @@ class Nmc622SxdmSettings(SxdmSettings):
 class Linio2SxdmSettings(SxdmSettings):
     """What can be set in the scenario ``linio2-sxdm``."""
 
+    curve: RockingCurve = RockingCurve(pixels=(32, 64))
+    """Grains lean apart: a detector of 32 columns cuts off a tenth of the peaks."""
     grains: Annotated[int, Field(ge=2, le=200)] = 10
     orientation: Annotated[Degree, Field(ge=0, le=15)] = 0.1
     """Standard deviation of each component of the tilts of grains; beyond the rocking curve a grain
@@ -185,7 +173,9 @@ def _scenario(
         name=name,
         settings=settings,
         build=build,
-        truth=partial(map_truth, curve=settings.curve, order=settings.particles.order),
+        truth=partial(
+            map_truth, curve=settings.curve, order=settings.particles.order, inside=solver.inside
+        ),
         forward=partial(rocking_curve_mean, settings=settings.curve),
         noise=_detector(settings.curve),
         solver=PiecewiseSolver(
@@ -221,71 +211,6 @@ def _detector(curve: RockingCurve) -> Noise:
     if curve.saturation is None:
         return PoissonCounting()
     return DetectorNoise(saturation=curve.saturation)
-
-
-def map_truth(specimen: StrainedMap, *, curve: RockingCurve, order: int = 3) -> xr.Dataset:
-    """Return what the beam sees on average at every point, NaN where it sees several domains.
-
-    ``label`` is the domain that the beam sees most of, 0 where it sees none.
-
-    Parameters
-    ----------
-    specimen : StrainedMap
-    curve : RockingCurve
-        How it is scanned; without its drift, in the middle of the rocking curve.
-    order : int
-        The lattice parameter c is so many times the spacing.
-    """
-    still = curve.model_copy(update={"drift": (0.0, 0.0), "etas": 5})
-    places = scan_places(specimen, still)[:, :, 0]
-    offsets, weights = beam_points(still, specimen)
-    index = np.floor(places[:, :, None] + offsets + 0.5).astype(int)
-    index = np.clip(index, 0, np.array(specimen.intensity.shape) - 1)
-    y, x = index[..., 0], index[..., 1]
-    vectors = peak_vectors(specimen.spacing, specimen.tilt)[y, x]
-    shares = weights * specimen.intensity[y, x]
-    domain = specimen.domain[y, x]
-    whole = (domain == domain[..., :1]).all(axis=-1) & (domain[..., 0] > 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        parts = shares / shares.sum(axis=2)[..., None]
-    mean = (parts[..., None] * vectors).sum(axis=2)
-    spread = (parts[..., None] * (vectors - mean[:, :, None]) ** 2).sum(axis=2)
-    width = np.sqrt((parts[..., None] * specimen.width[y, x] ** 2).sum(axis=2) + spread)
-    spacing = 2 * np.pi / np.linalg.norm(mean, axis=-1)
-    tilt = lean(mean)
-    values = {
-        "strain": spacing / specimen.reference - 1,
-        "tilt_x": tilt[..., 0],
-        "tilt_y": tilt[..., 1],
-        "spacing": spacing,
-        "c": order * spacing,
-        **{f"width_{axis}": width[..., n] for n, axis in enumerate("xyz")},
-    }
-    truth = xr.Dataset(
-        {
-            name: (DIMS[:2], np.where(whole, value, np.nan), {"units": UNITS[name]})
-            for name, value in values.items()
-        }
-    )
-    for name, steps in zip(("drift_y", "drift_x"), curve.drift, strict=True):
-        truth[name] = ((), float(steps), {"units": "steps of the scan per step of eta"})
-    label = _most_seen(domain, shares)
-    alone = ((domain == label[..., None]) | (shares == 0)).all(axis=-1) & (label > 0)
-    truth["label"] = (DIMS[:2], label, {"units": "1"})
-    truth = truth.assign(
-        map_particle_truth(label, np.where(alone, spacing, np.nan), specimen.reference, order=order)
-    )
-    # As the estimate's: over the rim too, where the beam sees one crystal in part.
-    strain = xr.DataArray(1e6 * np.where(alone, values["strain"], np.nan)).mean()
-    return truth.assign(mean_strain=strain.assign_attrs(units="ppm"))
-
-
-def _most_seen(domain: npt.NDArray[np.integer], shares: Array) -> npt.NDArray[np.int32]:
-    """Return the domain of most of the light of every point, 0 without any."""
-    same = domain[..., :, None] == domain[..., None, :]
-    most = (same * shares[..., None, :]).sum(axis=-1).argmax(axis=-1)
-    found = np.take_along_axis(domain, most[..., None], axis=-1)[..., 0]
-    return np.where(shares.sum(axis=-1) > 0, found, 0).astype(np.int32)
 
 
 def map_residuals(estimate: xr.Dataset, truth: xr.Dataset) -> dict[str, Residuals]:
