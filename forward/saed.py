@@ -17,16 +17,19 @@ from scipy.special import erf, voigt_profile
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import Settings
 from echolith.forward.crystal_phase import CrystalPhase
-from echolith.forward.electron_factors import electron_structure_factors
 from echolith.forward.optics import wavelength
+from echolith.forward.saed_lattice import (
+    INSTRUMENT,
+    ring_lines,
+    ring_radius,
+    spacing_at,
+    told_distance,
+)
 from echolith.forward.saed_spots import SingleCrystal, add_spots, crystal_spots
-from echolith.forward.structure_factors import allowed_reflections, spacing
 from echolith.units import Angstrom, Degree, Electronvolt, Unit
 
 Array = npt.NDArray[np.float64]
 
-FAINT = 1e-5
-"""Of the strongest ring of a phase; fainter ones are left out."""
 FINE = 0.05
 """Pixels, step in which rings are tabulated."""
 SCHERRER = 0.9
@@ -127,11 +130,6 @@ class SaedAcquisition(Settings):
         return float(np.hypot(max(x, self.shape[1] - 1 - x), max(y, self.shape[0] - 1 - y)))
 
 
-def told_distance(camera_length: float, pixel_size: float) -> float:
-    """Return the distance from specimen to detector in pixels, from mm and µm."""
-    return 1e3 * camera_length / pixel_size
-
-
 def saed_mean(specimen: SaedSpecimen, *, acquisition: SaedAcquisition) -> xr.Dataset:
     """Return the mean counts of a diffraction pattern.
 
@@ -176,9 +174,6 @@ def saed_mean(specimen: SaedSpecimen, *, acquisition: SaedAcquisition) -> xr.Dat
     )
 
 
-INSTRUMENT = ("energy", "camera_length", "pixel_size")
-
-
 def stretch_matrix(stretch: tuple[float, float]) -> Array:
     """Return 1 + [[p, q], [q, -p]], what a circle of the pattern becomes, (2, 2)."""
     p, q = stretch
@@ -197,34 +192,6 @@ def undistorted_radius(acquisition: SaedAcquisition) -> Array:
     away = np.stack([x, y], axis=-1) - np.array(acquisition.middle)
     back = np.linalg.inv(stretch_matrix(acquisition.stretch))
     return np.asarray(np.linalg.norm(away @ back.T, axis=-1))
-
-
-def ring_lines(
-    phase: CrystalPhase, *, energy: Electronvolt, d_min: Angstrom
-) -> tuple[Array, Array]:
-    """Return spacings (Å) and intensities (part of the beam per Å of thickness) of the rings.
-
-    m (lambda |F| / V)² d / 2; rings fainter than 1e-5 of the strongest are left out.
-    """
-    families = allowed_reflections(phase, d_min=d_min)
-    factors = np.abs(electron_structure_factors(phase, families.hkl, energy=energy))
-    spacings = spacing(phase.cell, families.hkl)
-    strength = families.multiplicity * spacings / 2
-    strength *= (wavelength(energy) * factors / phase.volume) ** 2
-    keep = strength > FAINT * strength.max(initial=0.0)
-    return spacings[keep], strength[keep]
-
-
-def ring_radius(spacings: Array, *, energy: Electronvolt, distance: float) -> Array:
-    """Return the radii of rings: distance times tan(2 theta), sin(theta) = lambda / (2 d)."""
-    sine = wavelength(energy) / (2 * np.asarray(spacings))
-    return np.asarray(distance * np.tan(2 * np.arcsin(sine)))
-
-
-def spacing_at(radii: Array, *, energy: Electronvolt, distance: float) -> Array:
-    """Return the lattice spacings of rings of these radii, Å; the inverse of `ring_radius`."""
-    two_theta = np.arctan(np.asarray(radii) / distance)
-    return np.asarray(wavelength(energy) / (2 * np.sin(two_theta / 2)))
 
 
 def rings(part: Polycrystal, radius: Array, acquisition: SaedAcquisition) -> Array:

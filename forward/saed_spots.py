@@ -12,6 +12,7 @@ from echolith.forward.acquisition import Settings
 from echolith.forward.crystal_phase import CrystalPhase
 from echolith.forward.electron_factors import electron_structure_factors
 from echolith.forward.optics import wavelength
+from echolith.forward.saed_lattice import lattice_points
 from echolith.forward.structure_factors import Integers
 from echolith.units import Angstrom, Degree, Electronvolt
 
@@ -55,22 +56,6 @@ class Spots(NamedTuple):
     hkl: Integers
     tangent: Array
     share: Array
-
-
-def reciprocal_basis(phase: CrystalPhase) -> Array:
-    """Return a*, b*, c* as columns, 1/Å: x along a, z along c*."""
-    return np.linalg.inv(np.array(phase.unit_cell.orth.mat.tolist())).T
-
-
-def lattice_points(phase: CrystalPhase, *, longest: float) -> tuple[Integers, Array]:
-    """Return every (hkl) with |g| up to ``longest`` (1/Å) but 000, and its g, (points, 3)."""
-    limit = np.ceil(longest * np.array(phase.cell[:3])).astype(int)
-    axes = [np.arange(-n, n + 1) for n in limit]
-    hkl = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    g = hkl @ reciprocal_basis(phase).T
-    length = np.linalg.norm(g, axis=1)
-    keep = (length <= longest) & (length > 0)
-    return hkl[keep].astype(np.int64), g[keep]
 
 
 def crystal_spots(crystal: SingleCrystal, *, energy: Electronvolt, reach: float) -> Spots:

@@ -11,7 +11,7 @@ from pydantic import Field
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import Settings
 from echolith.forward.crystal_phase import CrystalPhase
-from echolith.forward.saed import INSTRUMENT, told_distance
+from echolith.forward.saed_lattice import INSTRUMENT, told_distance
 from echolith.inverse.saed_centre import FittedGeometry, fit_geometry
 from echolith.inverse.saed_crystals import CrystalOptions, crystal_evidence
 from echolith.inverse.saed_geometry import NAMES, UNITS

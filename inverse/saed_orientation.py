@@ -14,7 +14,7 @@ import numpy.typing as npt
 from echolith.forward.crystal_phase import CrystalPhase, symmetry_operations
 from echolith.forward.electron_factors import electron_structure_factors
 from echolith.forward.optics import wavelength
-from echolith.forward.saed_spots import lattice_points, reciprocal_basis
+from echolith.forward.saed_lattice import lattice_points, reciprocal_basis
 from echolith.inverse.saed_orientation_kernels import (
     likely_tilts,
     near_points,

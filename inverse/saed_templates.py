@@ -9,7 +9,7 @@ from scipy.signal import fftconvolve
 from scipy.special import voigt_profile
 
 from echolith.forward.crystal_phase import CrystalPhase
-from echolith.forward.saed import ring_lines, ring_radius, spacing_at
+from echolith.forward.saed_lattice import ring_lines, ring_radius, spacing_at
 from echolith.units import Electronvolt
 
 Array = npt.NDArray[np.float64]

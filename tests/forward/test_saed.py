@@ -13,15 +13,8 @@ from scipy.spatial.transform import Rotation
 
 from echolith.forward.crystal_phases import crystal_phase
 from echolith.forward.electron_factors import electron_form_factor
-from echolith.forward.saed import (
-    Polycrystal,
-    SaedAcquisition,
-    SaedSpecimen,
-    ring_lines,
-    ring_radius,
-    saed_mean,
-    spacing_at,
-)
+from echolith.forward.saed import Polycrystal, SaedAcquisition, SaedSpecimen, saed_mean
+from echolith.forward.saed_lattice import ring_lines, ring_radius, spacing_at
 from echolith.forward.saed_spots import SingleCrystal, Theory, crystal_spots, spot_intensity
 from echolith.forward.structure_factors import form_factor
 from tests.peers import environment_with

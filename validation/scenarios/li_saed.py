@@ -13,13 +13,8 @@ from scipy.spatial.transform import Rotation
 from echolith.forward.acquisition import Settings
 from echolith.forward.crystal_phases import crystal_phase
 from echolith.forward.detector_noise import DetectorNoise
-from echolith.forward.saed import (
-    Polycrystal,
-    SaedAcquisition,
-    SaedSpecimen,
-    ring_lines,
-    saed_mean,
-)
+from echolith.forward.saed import Polycrystal, SaedAcquisition, SaedSpecimen, saed_mean
+from echolith.forward.saed_lattice import ring_lines
 from echolith.forward.saed_spots import SingleCrystal
 from echolith.inverse.saed import UNKNOWN, SaedSolver, solve_pattern
 from echolith.inverse.saed_orientation import misorientation
