@@ -15,18 +15,12 @@ from echolith.forward.crystal_phase import CrystalPhase, symmetry_operations
 from echolith.forward.electron_factors import electron_structure_factors
 from echolith.forward.optics import wavelength
 from echolith.forward.saed_lattice import lattice_points, reciprocal_basis
-from echolith.inverse.saed_orientation_kernels import (
-    likely_tilts,
-    near_points,
-    proposals,
-    refined,
-    scores,
-)
+from echolith.inverse.saed_orientation_fit import Lattice, SeenSpots, refined
+from echolith.inverse.saed_orientation_kernels import likely_tilts, near_points, proposals, scores
 from echolith.units import Electronvolt
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
-Data = tuple[Array, Array, Array, Mask, float, Mask]
 Fit = tuple[Array, float, Array, Array, int]
 
 TOLERANCE = 0.012
@@ -73,6 +67,11 @@ class SpotCrystal:
     coupling: Array
     k: float
     rotations: Array
+
+    @property
+    def lattice(self) -> Lattice:
+        """For compiled functions."""
+        return Lattice(self.g, self.coupling, self.k)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,15 +169,18 @@ def find_orientation(
         return None
     amplitude = np.sqrt(electrons)
     marks = scores(proposed, crystal.g, crystal.coupling, crystal.k, vectors, amplitude, TOLERANCE)
-    data = (vectors, vector_std, electrons, bound, threshold)
+
+    def seen(start: Array) -> SeenSpots:
+        shown = _shown(crystal, start, visible)
+        return SeenSpots(vectors, vector_std, electrons, bound, threshold, shown, TOLERANCE)
+
     fits = []
     for start in _distinct(proposed[np.argsort(-marks)], crystal.rotations):
-        shown = _shown(crystal, start, visible)
-        fits += _fits_near(crystal, start, (*data, shown))
+        fits += _fits_near(crystal, start, seen(start))
     matrix, _, values, _, _ = min(fits, key=lambda one: one[1])
     twin = _half_turn(matrix, crystal.phase) @ matrix
     values = np.array([0.0, 0.0, 0.0, values[3], values[4]])
-    fits.append(_refined(crystal, twin, values, (*data, _shown(crystal, twin, visible))))
+    fits.append(refined(twin, values, crystal.lattice, seen(twin)))
     matrix, chi, values, information, matched = min(fits, key=lambda one: one[1])
     if matched < LEAST_SPOTS:
         return None
@@ -205,19 +207,18 @@ def _shown(crystal: SpotCrystal, start: Array, visible: Callable[[Array], Mask] 
     return visible(crystal.g @ start.T)
 
 
-def _fits_near(crystal: SpotCrystal, start: Array, data: Data) -> list[Fit]:
+def _fits_near(crystal: SpotCrystal, start: Array, seen: SeenSpots) -> list[Fit]:
     """Return fits from the tilts and thicknesses about a proposal that intensities ask for."""
-    vectors, _, electrons, full, threshold, shown = data
-    near, owner = near_points(start, crystal.g, crystal.k, vectors, shown, TOLERANCE)
-    known = (owner < 0) | ~full[owner]
+    near, owner = near_points(start, crystal.g, crystal.k, seen.vectors, seen.shown, seen.tolerance)
+    known = (owner < 0) | ~seen.full[owner]
     near, owner = near[known], owner[known]
-    amplitude = np.where(owner < 0, -1.0, np.sqrt(electrons[owner]))
+    amplitude = np.where(owner < 0, -1.0, np.sqrt(seen.electrons[owner]))
     found, chi = likely_tilts(
         crystal.g[near] @ start.T,
         crystal.coupling[near],
         crystal.k,
         amplitude,
-        threshold,
+        seen.threshold,
         TILTS,
         THICKNESSES,
         STARTS,
@@ -226,13 +227,8 @@ def _fits_near(crystal: SpotCrystal, start: Array, data: Data) -> list[Fit]:
     fits = []
     for tilt_x, tilt_y, thickness in chosen[:REFINED]:
         values = np.array([tilt_x, tilt_y, 0.0, thickness, 0.0])
-        fits.append(_refined(crystal, start, values, data))
+        fits.append(refined(start, values, crystal.lattice, seen))
     return fits
-
-
-def _refined(crystal: SpotCrystal, start: Array, values: Array, data: Data) -> Fit:
-    found: Fit = refined(start, values, crystal.g, crystal.coupling, crystal.k, *data, TOLERANCE)
-    return found
 
 
 def _half_turn(matrix: Array, phase: CrystalPhase) -> Array:
