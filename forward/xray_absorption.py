@@ -223,6 +223,22 @@ def _delta(phase: str, edge: IronEdge, energies: Floats) -> Floats:
     return np.asarray(ELECTRON_RADIUS * wavelengths**2 / (2 * np.pi) * density * f1)
 
 
+def checked_edge_energy(energy: Electronvolt) -> float:
+    """Return the energy of a photon, which must be about the Fe L edges.
+
+    Raises
+    ------
+    BadInputError
+        If it is outside 680 to 780 eV.
+    """
+    if not 680 <= energy <= 780:
+        hint = f"did you mean {energy * 1e3:g} eV?" if 0.68 <= energy <= 0.78 else "give it in eV"
+        raise BadInputError(
+            f"energy = {energy:g} eV; expected 680 to 780 eV, about the Fe L edges; {hint}"
+        )
+    return float(energy)
+
+
 def optical_constants(
     energies: tuple[float, ...] = ENERGIES,
     *,
@@ -256,15 +272,7 @@ def optical_constants(
     >>> round(float(constants.absorption.sel(species="LiFePO4", energy=708.2)), 6)
     0.0016
     """
-    at = np.array(energies, dtype=float)
-    for energy in at:
-        if not 680 <= energy <= 780:
-            hint = (
-                f"did you mean {energy * 1e3:g} eV?" if 0.68 <= energy <= 0.78 else "give it in eV"
-            )
-            raise BadInputError(
-                f"energy = {energy:g} eV; expected 680 to 780 eV, about the Fe L edges; {hint}"
-            )
+    at = np.array([checked_edge_energy(energy) for energy in energies])
     columns = {
         "absorption": np.array([_absorption(phase, edge, at) for phase in PHASES]),
         "delta": np.array([_delta(phase, edge, at) for phase in PHASES]),

@@ -9,14 +9,14 @@ from typing import Annotated, Self
 
 import numpy as np
 import xarray as xr
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from echolith.forward.acquisition import Settings
 from echolith.forward.noise import PoissonCounting
 from echolith.forward.optical_density import PixelMean, spectral_stack
 from echolith.forward.phosphate_paths import View, pixel_means, ray_paths
 from echolith.forward.tilts import centres
-from echolith.forward.xray_absorption import IronEdge, phosphate_response
+from echolith.forward.xray_absorption import IronEdge, checked_edge_energy, phosphate_response
 from echolith.inverse.composition_map import CompositionMap, recover_composition_map
 from echolith.protocols import Better
 from echolith.structures.body_rays import packed_bodies
@@ -52,14 +52,19 @@ class LfpXasSettings(Settings):
     pixels: Annotated[int, Field(ge=16, le=1024)] = 64
     pixel_size: Annotated[Angstrom, Field(gt=0)] = 67.0
     tilt: Annotated[Degree, Field(ge=-90, le=90)] = 0.0
-    first_energy: Annotated[Electronvolt, Field(ge=680, le=780)] = 700.0
-    last_energy: Annotated[Electronvolt, Field(ge=680, le=780)] = 730.0
+    first_energy: Electronvolt = 700.0
+    last_energy: Electronvolt = 730.0
     energy_count: Annotated[int, Field(ge=1, le=1000)] = 61
     """Energies, evenly from the first to the last."""
     incident: Annotated[int, Field(ge=1)] = 1000
     """Photons per pixel and energy."""
     edge: IronEdge = IronEdge()
     solver: CompositionMap = CompositionMap()
+
+    @field_validator("first_energy", "last_energy")
+    @classmethod
+    def _about_the_edge(cls, value: float) -> float:
+        return checked_edge_energy(value)
 
     @model_validator(mode="after")
     def _enough(self) -> Self:
