@@ -85,6 +85,14 @@ class Aberrations(Settings):
         ]
 
 
+def plausible_electron_energy(value: float) -> float:
+    """Return an energy of electrons, eV; raises ValueError outside 10 keV to 3 MeV."""
+    if not 1e4 <= value <= 3e6:
+        hint = f"did you mean {value:g}e3 eV?" if 10 <= value <= 3000 else "give it in eV"
+        raise ValueError(f"energy = {value:g} eV; expected 10e3 to 3e6 eV; {hint}")
+    return value
+
+
 class Beam(Settings):
     """The probe: energy, convergence, aberrations and partial coherence.
 
@@ -101,10 +109,7 @@ class Beam(Settings):
     @field_validator("energy")
     @classmethod
     def _plausible_energy(cls, value: float) -> float:
-        if not 1e4 <= value <= 3e6:
-            hint = f"did you mean {value:g}e3 eV?" if 10 <= value <= 3000 else "give it in eV"
-            raise ValueError(f"energy = {value:g} eV; expected 10e3 to 3e6 eV; {hint}")
-        return value
+        return plausible_electron_energy(value)
 
     @field_validator("semiangle")
     @classmethod

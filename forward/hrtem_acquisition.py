@@ -6,7 +6,7 @@ import xarray as xr
 from pydantic import Field, field_validator
 
 from echolith.errors import BadInputError
-from echolith.forward.acquisition import Aberrations, Settings
+from echolith.forward.acquisition import Aberrations, Settings, plausible_electron_energy
 from echolith.forward.detector_response import DetectorResponse
 from echolith.units import Angstrom, Electronvolt, Milliradian, Second, Unit
 
@@ -36,10 +36,7 @@ class HrtemAcquisition(Settings):
     @field_validator("energy")
     @classmethod
     def _plausible_energy(cls, value: float) -> float:
-        if not 1e4 <= value <= 3e6:
-            hint = f"did you mean {value:g}e3 eV?" if 10 <= value <= 3000 else "give it in eV"
-            raise ValueError(f"energy = {value:g} eV; expected 10e3 to 3e6 eV; {hint}")
-        return value
+        return plausible_electron_energy(value)
 
     @property
     def field(self) -> tuple[float, float]:

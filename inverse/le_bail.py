@@ -27,9 +27,9 @@ from echolith.inverse.powder_checks import checked_pattern
 from echolith.inverse.powder_fit import LEAST_MEAN, Fit, deviance, fit
 from echolith.inverse.powder_lines import PhaseLines
 from echolith.inverse.powder_model import PatternModel
-from echolith.inverse.powder_parameters import Refined, start
+from echolith.inverse.powder_parameters import Refined
 from echolith.inverse.powder_start import lower_part
-from echolith.inverse.rietveld import fit_limits, found_cells
+from echolith.inverse.rietveld import first_model, fit_limits, found_cells
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -104,18 +104,11 @@ def le_bail(
     _check(options.refined)
     angles, counts = checked_pattern(measurement)
     taken = instrument.model_copy(update={"start": angles[0], "stop": angles[-1]})
-    first = start(phases, taken, options.refined)
-    pattern = PatternModel(
-        angles=angles,
-        phases=tuple(_searched(part, taken, options.refined) for part in phases),
-        names=first.names,
-        background=options.refined.background,
-    )
-    vector = np.zeros(len(pattern.all_names))
-    vector[: len(first.names)] = [first.values[name] for name in first.names]
+    searched = tuple(_searched(part, taken, options.refined) for part in phases)
+    pattern, vector = first_model(angles, searched, instrument=taken, refined=options.refined)
     if options.search:
         vector = found_cells(pattern, counts, vector)
-    vector[len(first.names) : len(first.names) + len(phases)] = 1
+    vector[len(pattern.names) : len(pattern.names) + len(phases)] = 1
     low = lower_part(angles, counts)
     vector[-pattern.background :] = np.linalg.lstsq(pattern.polynomials, low, rcond=None)[0]
     model = free_lines(pattern)

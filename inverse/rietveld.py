@@ -83,18 +83,10 @@ def refine(
     options = options or RietveldOptions()
     angles, counts = checked_pattern(measurement)
     taken = instrument.model_copy(update={"start": angles[0], "stop": angles[-1]})
-    first = start(phases, taken, options.refined)
     lines = tuple(
         PhaseLines(part=part, instrument=taken, refined=options.refined) for part in phases
     )
-    model = PatternModel(
-        angles=angles,
-        phases=lines,
-        names=first.names,
-        background=options.refined.background,
-    )
-    vector = np.zeros(len(model.all_names))
-    vector[: len(first.names)] = [first.values[name] for name in first.names]
+    model, vector = first_model(angles, lines, instrument=taken, refined=options.refined)
     if options.search:
         vector = found_cells(model, counts, vector)
     vector = first_scales(model, counts, vector)
@@ -109,6 +101,23 @@ def refine(
     if (seen != fitted).any():
         final = _staged(model, counts, final.vector, seen)
     return refinement_result(model, counts, final, free=_free(model, seen, _all), seen=seen)
+
+
+def first_model(
+    angles: Array,
+    lines: tuple[PhaseLines, ...],
+    *,
+    instrument: PowderAcquisition,
+    refined: Refined,
+) -> tuple[PatternModel, Array]:
+    """Return the model of a pattern and its vector of first values, scales and background 0."""
+    first = start(tuple(part.part for part in lines), instrument, refined)
+    model = PatternModel(
+        angles=angles, phases=lines, names=first.names, background=refined.background
+    )
+    vector = np.zeros(len(model.all_names))
+    vector[: len(first.names)] = [first.values[name] for name in first.names]
+    return model, vector
 
 
 def _all(_name: str) -> bool:
