@@ -110,7 +110,7 @@ def metal_particle(
         If the particle does not fit into the field.
     """
     body = wulff_body(particle)
-    turn = _turn(particle)
+    turn = particle_turn(particle)
     corners = body.vertices @ turn.T
     low, high = corners.min(axis=0), corners.max(axis=0)
     height, width = field
@@ -175,7 +175,7 @@ def _family(indices: tuple[int, int, int]) -> Array:
     return np.array(sorted(signed), dtype=float)
 
 
-def _turn(particle: MetalParticle) -> Array:
+def particle_turn(particle: MetalParticle) -> Array:
     """Return the rotation from crystal axes to the specimen's frame."""
     c, s = np.cos(np.radians(particle.rotation)), np.sin(np.radians(particle.rotation))
     return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ zone_frame(particle.zone_axis)
@@ -203,7 +203,7 @@ def _columns(atoms: Atoms, particle: MetalParticle) -> tuple[Array, npt.NDArray[
     """Return places (n, 2) xy, Å, and numbers of atoms of the columns along the zone axis."""
     mine = atoms.positions[atoms.symbols == particle.metal.value]
     hkl = zone_reflections(particle.zone_axis)
-    vectors = (hkl @ _turn(particle).T)[:, :2] / particle.edge
+    vectors = (hkl @ particle_turn(particle).T)[:, :2] / particle.edge
     first = vectors[0]
     # The shortest second reflection that spans a primitive cell of the others with the first.
     areas = np.abs(first[0] * vectors[:, 1] - first[1] * vectors[:, 0])
