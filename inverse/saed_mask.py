@@ -2,13 +2,17 @@
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import binary_dilation, gaussian_filter, label, median
+from scipy.ndimage import binary_dilation, gaussian_filter, grey_opening, label, median
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 DARK = 0.5
-"""Of the median at the same radius, below which a pixel lies behind the beam stop."""
+"""Of the background at the same radius, below which a pixel lies behind the beam stop."""
+WIDEST_RING = 30.0
+"""Pixels; what rises and falls within less is no background."""
+LEAST_PART = 30
+"""Pixels of a dark region."""
 STANDING_OUT = 4.0
 """Standard deviations of the blurred counts from which a pixel belongs to a spot."""
 BLUR = 1.2
@@ -18,19 +22,21 @@ MARGIN = 3
 
 
 def beam_stop_mask(counts: Array, radius: Array) -> Mask:
-    """Return the pixels behind the beam stop: a dark region, the largest there is."""
-    index = (radius / 2.0).astype(np.intp)
-    found = median(counts, labels=index, index=np.arange(index.max() + 1))
+    """Return the pixels behind the beam stop: regions darker than the background between rings."""
+    step = 2.0
+    index = (radius / step).astype(np.intp)
+    found = np.nan_to_num(median(counts, labels=index, index=np.arange(index.max() + 1)))
+    found = grey_opening(found, size=int(WIDEST_RING / step))
     # The background falls outwards: nothing inside is darker than what is outside.
-    middle = np.maximum.accumulate(np.nan_to_num(found)[::-1])[::-1][index]
+    middle = np.maximum.accumulate(found[::-1])[::-1][index]
     smooth = gaussian_filter(counts, 1.5)
     dark = smooth < DARK * middle - 2 * np.sqrt(middle / 8)
     parts, count = label(dark)
     if not count:
         return np.zeros(counts.shape, dtype=bool)
     sizes = np.bincount(parts.ravel())[1:]
-    largest = parts == 1 + int(sizes.argmax())
-    return np.asarray(binary_dilation(largest, iterations=2 + MARGIN))
+    large = np.append(False, sizes >= LEAST_PART)[parts]
+    return np.asarray(binary_dilation(large, iterations=2 + MARGIN))
 
 
 def saturated_mask(counts: Array, saturation: float | None) -> Mask:
