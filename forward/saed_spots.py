@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from echolith.forward.acquisition import Settings
 from echolith.forward.crystal_phase import CrystalPhase
-from echolith.forward.electron_factors import electron_structure_factors
+from echolith.forward.many_beam import couplings, many_beam_intensities
 from echolith.forward.optics import wavelength
 from echolith.forward.saed_lattice import lattice_points
 from echolith.forward.structure_factors import Integers
@@ -20,6 +20,10 @@ Array = npt.NDArray[np.float64]
 
 PATCH = 6
 """Standard deviations of a spot to which it is drawn."""
+FARTHEST = 0.12
+"""1/Å from the Ewald sphere, beyond which a beam takes no part."""
+BEAMS = 300
+"""That interact, the strongest by two beams; the others are as two beams say."""
 
 
 class Theory(Enum):
@@ -29,6 +33,8 @@ class Theory(Enum):
     """(t / xi)² sinc²(t s): right where weak."""
     TWO_BEAM = "two-beam"
     """The same with s² + 1 / xi² in place of s²: never more than the beam."""
+    MANY_BEAM = "many-beam"
+    """All beams feed each other: right for a plate."""
 
 
 class SingleCrystal(Settings):
@@ -42,7 +48,7 @@ class SingleCrystal(Settings):
     """Along the beam; a spot is as long as its inverse."""
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Of the selected area."""
-    theory: Theory = Theory.TWO_BEAM
+    theory: Theory = Theory.MANY_BEAM
 
     @property
     def rotation(self) -> Array:
@@ -70,15 +76,30 @@ def crystal_spots(crystal: SingleCrystal, *, energy: Electronvolt, reach: float)
     across = (g[:, :2] ** 2).sum(axis=1)
     along = np.sqrt(k**2 - across)
     s = along - k - g[:, 2]
-    factors = np.abs(electron_structure_factors(crystal.phase, hkl, energy=energy))
-    coupling = wavelength(energy) * factors / crystal.phase.volume
-    share = crystal.share * spot_intensity(s, coupling, crystal.thickness, crystal.theory)
+    share = crystal.share * _intensities(crystal, hkl, s, energy)
     keep = share > 1e-9
     return Spots(hkl[keep], g[keep, :2] / along[keep, None], share[keep])
 
 
+def _intensities(crystal: SingleCrystal, hkl: Integers, s: Array, energy: Electronvolt) -> Array:
+    coupling = np.abs(couplings(crystal.phase, hkl, energy=energy))
+    many = crystal.theory is Theory.MANY_BEAM
+    simple = Theory.TWO_BEAM if many else crystal.theory
+    found = spot_intensity(s, coupling, crystal.thickness, simple)
+    if many:
+        envelope = coupling / np.hypot(s, coupling / np.pi)
+        strongest = np.argsort(-envelope, kind="stable")[:BEAMS]
+        near = strongest[(np.abs(s[strongest]) < FARTHEST) & (coupling[strongest] > 0)]
+        found[near] = many_beam_intensities(
+            crystal.phase, hkl[near], s[near], thickness=crystal.thickness, energy=energy
+        )
+    return found
+
+
 def spot_intensity(s: Array, coupling: Array, thickness: Angstrom, theory: Theory) -> Array:
-    """Return intensities over that of the beam; the coupling is lambda |F| / V, 1/Å.
+    """Return intensities over that of the beam, each spot by itself.
+
+    The coupling is lambda |F| / V, 1/Å.
 
     References
     ----------
