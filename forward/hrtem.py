@@ -6,6 +6,9 @@ by what the specimen drifts while the frame is taken, summed over every pixel an
 detector, all of which are products in the image's transform. The field repeats.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
@@ -50,20 +53,33 @@ def hrtem_mean(
     BadInputError
         If field, grid or energy of the wave are not those of the acquisition.
     """
+    frames = partial(
+        drifting_frames,
+        spectrum=image_spectrum(wave, acquisition=acquisition),
+        finer=points_of_a_pixel(wave, acquisition),
+        acquisition=acquisition,
+        drift=drift,
+    )
+    return lazy_movie(frames, acquisition=acquisition)
+
+
+def frame_times(acquisition: HrtemAcquisition) -> Array:
+    """Return the middle of each frame, s."""
+    return np.asarray((np.arange(acquisition.frames) + 0.5) * acquisition.frame_time)
+
+
+def lazy_movie(
+    frames: Callable[[Array], npt.NDArray[np.float32]], *, acquisition: HrtemAcquisition
+) -> xr.Dataset:
+    """Return a movie as from `hrtem_mean` of what a function makes of times of frames, s."""
     import dask.array as da
     from dask.delayed import delayed
 
-    finer = _points_of_a_pixel(wave, acquisition)
-    spectrum = delayed(image_spectrum(wave, acquisition=acquisition), traverse=False, pure=False)
-    times = (np.arange(acquisition.frames) + 0.5) * acquisition.frame_time
+    times = frame_times(acquisition)
+    task = delayed(frames, traverse=False, pure=False)
     blocks = [times[n : n + FRAMES_AT_ONCE] for n in range(0, len(times), FRAMES_AT_ONCE)]
-    task = delayed(_frames, pure=False)
     series = [
-        da.from_delayed(
-            task(spectrum, block, finer, acquisition, drift),
-            (len(block), *acquisition.shape),
-            dtype=np.float32,
-        )
+        da.from_delayed(task(block), (len(block), *acquisition.shape), dtype=np.float32)
         for block in blocks
     ]
     axes = {
@@ -118,7 +134,7 @@ def _frequencies(shape: tuple[int, ...], sampling: tuple[float, float]) -> tuple
     return ky[:, None], kx[None]
 
 
-def _points_of_a_pixel(wave: ExitWave, acquisition: HrtemAcquisition) -> int:
+def points_of_a_pixel(wave: ExitWave, acquisition: HrtemAcquisition) -> int:
     """Return how many points of the wave lie along a pixel."""
     field = tuple(n * d for n, d in zip(wave.values.shape, wave.sampling, strict=True))
     if not np.allclose(field, acquisition.field, rtol=1e-6):
@@ -140,9 +156,10 @@ def _points_of_a_pixel(wave: ExitWave, acquisition: HrtemAcquisition) -> int:
     return int(times[0])
 
 
-def _frames(
-    spectrum: Spectrum,
+def drifting_frames(
     times: Array,
+    *,
+    spectrum: Spectrum,
     finer: int,
     acquisition: HrtemAcquisition,
     drift: tuple[float, float],

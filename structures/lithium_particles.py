@@ -123,7 +123,7 @@ def metal_particle(
             "use a larger field or a smaller particle"
         )
     origin = stream(seed, "particle lattice").random(3)
-    inside = _lattice_points(body, particle.edge, origin)
+    inside = lattice_points(body, particle.edge, origin)
     positions = inside @ turn.T + middle
     thickness = float(high[2] - low[2]) + 2 * MARGIN
     atoms = Atoms(
@@ -165,6 +165,25 @@ def particle_truth(atoms: Atoms) -> xr.Dataset:
     )
 
 
+def lattice_points(body: ConvexBody, edge: float, origin: Array) -> Array:
+    """Return the points (n, 3), Å, of a body-centred lattice inside a body, axes of the crystal.
+
+    Parameters
+    ----------
+    body : ConvexBody
+    edge : float
+        Of the cubic cell, Å.
+    origin : array, (3,)
+        Of the lattice, in cells.
+    """
+    reach = np.ceil(np.abs(body.vertices).max(axis=0) / edge).astype(int) + 1
+    axes = [np.arange(-n, n + 1) for n in reach]
+    cells = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 1, 3)
+    basis = np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]])
+    points = (edge * (cells + basis + origin)).reshape(-1, 3)
+    return np.asarray(points[body.contains(points)])
+
+
 def _family(indices: tuple[int, int, int]) -> Array:
     """Return every direction equivalent to one in a cube, (directions, 3)."""
     signed = {
@@ -179,15 +198,6 @@ def particle_turn(particle: MetalParticle) -> Array:
     """Return the rotation from crystal axes to the specimen's frame."""
     c, s = np.cos(np.radians(particle.rotation)), np.sin(np.radians(particle.rotation))
     return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ zone_frame(particle.zone_axis)
-
-
-def _lattice_points(body: ConvexBody, edge: float, origin: Array) -> Array:
-    reach = np.ceil(np.abs(body.vertices).max(axis=0) / edge).astype(int) + 1
-    axes = [np.arange(-n, n + 1) for n in reach]
-    cells = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 1, 3)
-    basis = np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]])
-    points = (edge * (cells + basis + origin)).reshape(-1, 3)
-    return np.asarray(points[body.contains(points)])
 
 
 def _particle_of(atoms: Atoms) -> MetalParticle:
