@@ -27,7 +27,7 @@ class HrtemAcquisition(Settings):
     """Vibration and image spread along one axis."""
     shape: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]] = (256, 256)
     """Pixels of a frame."""
-    pixel: Annotated[Angstrom, Field(gt=0.01, le=2)] = 0.35
+    pixel: Annotated[Angstrom, Field(gt=0.01, le=20)] = 0.35
     dose_rate: Annotated[float, Unit("e/Å²/s"), Field(gt=0, le=1e6)] = 1000.0
     frame_time: Annotated[Second, Field(gt=0, le=100)] = 0.04
     frames: Annotated[int, Field(ge=1)] = 1

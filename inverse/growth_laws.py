@@ -2,8 +2,8 @@
 
 Laws are weighed by their evidence. Beforehand laws without a change are equally likely, those with
 one less so; the length at the start, at every change and at the end is Gaussian about the middle
-of the measured ones with their range as standard deviation; a start or change is as likely at any
-time as at any other. Errors are the
+of the measured ones with their range (or 20 of their errors) as standard deviation; a start or
+change is as likely at any time as at any other. Errors are the
 stated ones times a common factor (log-normal), of which an unknown share remembers the frame
 before (first-order autoregression). What is unknown of errors and times is integrated out.
 
@@ -32,6 +32,9 @@ Array = npt.NDArray[np.float64]
 
 FEWEST = 8
 """Lengths; fewer tell nothing about their errors."""
+SPREAD = 20.0
+"""Standard deviations of a length, up to which lengths differ beforehand though the measured ones
+do not: else a constant could hardly be told from a growth that errors hide."""
 
 
 class Verdict(Enum):
@@ -124,7 +127,7 @@ def growth_law(
         std=std,
         gaps=np.diff(t, prepend=t[0]) / frame,
         span=float(t[-1] - t[0]),
-        spread=float(np.ptp(y)),
+        spread=max(float(np.ptp(y)), SPREAD * float(np.median(std))),
         scale_std=options.scale_std,
         largest_correlation=options.largest_correlation,
     )
@@ -285,7 +288,7 @@ def _band(fit: _Fit, series: Series, times: Array, middle: float) -> dict[str, x
     found = fit.posterior
     seen = np.flatnonzero(found.weight > 1e-4 * found.weight.max())
     pieces = np.array_split(seen, 1 + len(seen) * len(times) * 4 // AT_ONCE)
-    moments = sum(_moments(fit, series, piece) for piece in pieces)
+    moments = np.sum([_moments(fit, series, piece) for piece in pieces], axis=0)
     first, second = moments[1:] / moments[0]
     units = {"units": "Å"}
     return {
