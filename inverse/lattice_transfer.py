@@ -37,12 +37,18 @@ def relative_transfer(
     ky, kx : array, (rows,) and (columns,)
         1/Å.
     """
-    here = _transfer(acquisition, ky[:, None], kx[None])
-    there = float(_transfer(acquisition, reflection[1:, None], reflection[None, :1])[0, 0])
+    here = transfer(acquisition, ky[:, None], kx[None])
+    there = float(transfer(acquisition, reflection[1:, None], reflection[None, :1])[0, 0])
     return np.asarray(np.clip(here / max(there, 1e-9), LEAST, 1 / LEAST))
 
 
-def _transfer(acquisition: HrtemAcquisition, ky: Array, kx: Array) -> Array:
+def transfer(acquisition: HrtemAcquisition, ky: Array, kx: Array) -> Array:
+    """Return T(k), at places (ky, kx), 1/Å, that broadcast."""
+    return np.abs(signed_transfer(acquisition, ky, kx))
+
+
+def signed_transfer(acquisition: HrtemAcquisition, ky: Array, kx: Array) -> Array:
+    """Return T(k) with the sign of sin chi: where it is positive, columns are bright."""
     k2 = ky**2 + kx**2
     chi = aberration_phase(kx, ky, aberrations=acquisition.aberrations, energy=acquisition.energy)
     focus = np.pi * wavelength(acquisition.energy) * acquisition.focal_spread * k2
@@ -53,4 +59,4 @@ def _transfer(acquisition: HrtemAcquisition, ky: Array, kx: Array) -> Array:
         for axis, k in enumerate((ky, kx))
     ]
     seen = np.exp(-0.5 * focus**2 - spread - FALL * k2)
-    return np.asarray(np.abs(np.sin(chi)) * seen * camera[0] * camera[1])
+    return np.asarray(np.sin(chi) * seen * camera[0] * camera[1])
