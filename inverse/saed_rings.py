@@ -25,16 +25,23 @@ class RingProfile:
 
     Attributes
     ----------
-    radius, mean, variance : array, (bins,)
-        Pixels; electrons in a pixel; of the mean, counting alone.
+    radius, mean : array, (bins,)
+        Pixels; electrons in a pixel.
+    per_count : array, (bins,)
+        Variance of the mean for one electron in a pixel.
     background : array, (bins,)
         Lower envelope, a smooth curve.
     """
 
     radius: Array
     mean: Array
-    variance: Array
+    per_count: Array
     background: Array
+
+    @property
+    def variance(self) -> Array:
+        """Of the mean, by counting, (bins,)."""
+        return np.asarray(np.maximum(self.mean, self.per_count) * self.per_count)
 
 
 def ring_profile(counts: Array, fitted: FittedGeometry) -> RingProfile:
@@ -43,11 +50,12 @@ def ring_profile(counts: Array, fitted: FittedGeometry) -> RingProfile:
     found = profile_of(counts[fitted.used], np.linalg.norm(places, axis=-1), step=STEP)
     keep = found.pixels >= LEAST_PIXELS
     radius, mean, pixels = found.radius[keep], found.mean[keep], found.pixels[keep]
-    variance = fitted.excess * (np.maximum(mean, 0) + 1 / pixels) / pixels
+    per_count = fitted.excess / pixels
+    variance = np.maximum(mean, per_count) * per_count
     return RingProfile(
         radius=radius,
         mean=mean,
-        variance=variance,
+        per_count=per_count,
         background=lower_envelope(radius, mean, variance),
     )
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.signal import fftconvolve
-from scipy.special import voigt_profile
+from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
+from scipy.special import voigt_profile, wofz
 
 from echolith.forward.crystal_phase import CrystalPhase
 from echolith.forward.saed_lattice import ring_lines, ring_radius, spacing_at
@@ -40,6 +40,15 @@ class LineShape:
         """Return the line at distances from its middle, 1/pixel."""
         return np.asarray(voigt_profile(away, self.gaussian, self.lorentzian))
 
+    def with_slopes(self, away: Array) -> Array:
+        """Return the line and its derivatives by place, Gaussian and Lorentzian, (4, ...)."""
+        width = np.sqrt(2) * self.gaussian
+        z = (away + 1j * self.lorentzian) / width
+        value = wofz(z)
+        slope = 2j / np.sqrt(np.pi) - 2 * z * value
+        rows = [value, slope / width, -(value + slope * z) / self.gaussian, 1j * slope / width]
+        return np.real(rows) / (np.sqrt(np.pi) * width)
+
 
 def candidate_rings(
     phases: Sequence[CrystalPhase], *, energy: Electronvolt, distance: float, reach: float
@@ -54,30 +63,34 @@ def candidate_rings(
     return tuple(found)
 
 
-def templates(
-    candidates: Sequence[Candidate], shape: LineShape, reach: float
-) -> tuple[Array, Array]:
-    """Return a fine grid of radii and the counts of a pixel on it, (candidates, radii).
+def template(candidate: Candidate, shape: LineShape, scale: float, radius: Array) -> Array:
+    """Return counts of a pixel for one electron in all rings, and three derivatives, (4, radii).
 
-    Each for one electron in all rings of the candidate.
+    By the camera constant ``scale``, by the Gaussian and by the Lorentzian of the line, which is a
+    product in Fourier space.
     """
-    grid = np.arange(0, 1.1 * reach + REACH, FINE)
-    tail = np.arange(-REACH, REACH + FINE / 2, FINE)
-    kernel = shape(tail)
-    rows = []
-    for one in candidates:
-        place = one.radius / FINE
-        lower = place.astype(np.intp)
-        part = place - lower
-        inside = lower < len(grid) - 1
-        table = np.zeros(len(grid))
-        np.add.at(table, lower[inside], (one.strength * (1 - part))[inside])
-        np.add.at(table, lower[inside] + 1, (one.strength * part)[inside])
-        rows.append(fftconvolve(table, kernel, mode="same"))
-    return grid, np.array(rows) / (2 * np.pi * np.maximum(grid, 1.0))
+    length = next_fast_len(int((1.1 * radius[-1] + 2 * REACH) / FINE), real=True)
+    places = scale * candidate.radius
+    combs = [
+        _comb(places, weight, length)
+        for weight in (candidate.strength, candidate.strength * candidate.radius)
+    ]
+    lines, moments = rfft(combs, axis=-1)
+    k = 2 * np.pi * rfftfreq(length, FINE)
+    line = np.exp(-0.5 * (shape.gaussian * k) ** 2 - shape.lorentzian * k) / FINE
+    by = [lines, -1j * k * moments, -shape.gaussian * k**2 * lines, -k * lines]
+    curves = irfft(line * np.array(by), length, axis=-1)
+    grid = FINE * np.arange(length)
+    return np.array([np.interp(radius, grid, curve) for curve in curves]) / (2 * np.pi * radius)
 
 
-def scaled(grid: Array, table: Array, radius: Array, scale: float) -> Array:
-    """Return templates at radii where rings are ``scale`` times as wide, (radii, candidates)."""
-    rows = [np.interp(radius / scale, grid, row) for row in table]
-    return np.array(rows).reshape(len(rows), len(radius)).T
+def _comb(places: Array, weight: Array, length: int) -> Array:
+    """Return weights put on the two points of the fine grid on either side of each place."""
+    lower = (places / FINE).astype(np.intp)
+    part = places / FINE - lower
+    inside = lower < length - 1
+    low, high = (
+        np.bincount(at[inside], weights=(weight * share)[inside], minlength=length)
+        for at, share in ((lower, 1 - part), (lower + 1, part))
+    )
+    return np.asarray(low + high)
