@@ -21,6 +21,8 @@ Array = npt.NDArray[np.float64]
 
 FAINT = 0.02
 """Weights below are 0."""
+WHOLE = 1e-3
+"""Weight of the mean over a grain in its amplitudes, which matters outside it alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +99,7 @@ def _rotation_std(
 ) -> float:
     """Return the standard deviation of the rotation, degree, whatever the strain.
 
-    ``F_jk = sum_g 2 Q_g [<p_j p_k> - <p_j> <p_k>]``, ``p_j = 2 pi (dg/dj) r``, means over the grain.
+    ``F_jk = sum_g 2 Q_g [<p_j p_k> - <p_j> <p_k>]``, ``p_j = 2 pi (dg/dj) r``, means over pixels.
     """
     mass = float(share.sum())
     along_y, along_x = share.sum(axis=1) / mass, share.sum(axis=0) / mass
@@ -112,37 +114,29 @@ def _rotation_std(
     return float(np.degrees(np.sqrt(np.linalg.inv(information)[0, 0])))
 
 
-def fringes(
-    image: Array, weight: Array, fit: GrainFit, *, pixel: float, smooth: float
-) -> Array:
+def fringes(image: Array, weight: Array, fit: GrainFit, *, pixel: float, smooth: float) -> Array:
     """Return the image that a grain would make everywhere, (ny, nx).
 
-    Amplitudes are means of the image over the grain, weighted by a Gaussian of standard deviation
-    ``smooth`` (Å) about each place; far from the grain they are those of its whole.
+    The phase of every reflection is one all over the grain. Its amplitude, which changes with
+    thickness, is the mean over the grain under a Gaussian of standard deviation ``smooth`` (Å)
+    about each place; far from the grain it is that of its whole.
     """
     y, x = (pixel * np.arange(n) for n in image.shape)
-    blur = _gaussian(image.shape, pixel, smooth)
-    # A little of the whole, for where no part of the grain is near.
-    share = 1e-3 * weight / max(float(weight.mean()), 1e-9)
-    held = _blurred(weight.astype(complex), blur).real.clip(0) + share.mean()
+    held = blurred(weight, pixel=pixel, width=smooth) + WHOLE
+    mass = float(weight.sum())
     total = np.zeros(image.shape)
     for gx, gy in fit.g:
         wave = np.exp(2j * np.pi * gy * y)[:, None] * np.exp(2j * np.pi * gx * x)
-        seen = weight * image * wave.conj()
-        amplitude = (_blurred(seen, blur) + (share * image * wave.conj()).mean()) / held
-        total += 2 * (amplitude * wave).real
+        mean = (weight * image * wave.conj()).sum() / mass
+        turned = (mean / abs(mean) * wave).real
+        # The mean of a cosine's square is a half; both of a Friedel pair make the fringes.
+        along = blurred(weight * image * turned, pixel=pixel, width=smooth)
+        total += 2 * np.maximum((along + WHOLE * abs(mean)) / held, 0) * turned
     return total
-
-
-def _gaussian(shape: tuple[int, ...], pixel: float, width: float) -> Array:
-    ky, kx = (np.exp(-2 * (np.pi * width * fft.fftfreq(n, pixel)) ** 2) for n in shape)
-    return np.asarray(ky[:, None] * kx)
-
-
-def _blurred(values: npt.NDArray[np.complex128], blur: Array) -> npt.NDArray[np.complex128]:
-    return np.asarray(fft.ifft2(fft.fft2(values) * blur))
 
 
 def blurred(values: Array, *, pixel: float, width: float) -> Array:
     """Return values under a Gaussian of a standard deviation, Å; the frame repeats."""
-    return np.asarray(fft.ifft2(fft.fft2(values) * _gaussian(values.shape, pixel, width)).real)
+    ky = np.exp(-2 * (np.pi * width * fft.fftfreq(values.shape[0], pixel)) ** 2)
+    kx = np.exp(-2 * (np.pi * width * fft.rfftfreq(values.shape[1], pixel)) ** 2)
+    return np.asarray(fft.irfft2(fft.rfft2(values) * (ky[:, None] * kx), s=values.shape))

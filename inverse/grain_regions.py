@@ -17,6 +17,9 @@ from echolith.inverse.grain_fit import GrainFit, blurred, fit_grain, fringes
 Array = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int32]
 
+SLIT = 1.0
+"""Half of the widest slit between grains that is closed, by ``blur``."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RegionOptions:
@@ -71,15 +74,24 @@ def grown(image: Array, weight: Array, fit: GrainFit, options: RegionOptions) ->
     return Grain(fit=fit, weight=weight, shown=shown, likelihood=likelihood)
 
 
-def parted(grains: list[Grain]) -> Labels:
-    """Return the grain of every pixel from 1, 0 for none; every grain is one piece."""
+def parted(grains: list[Grain], options: RegionOptions) -> Labels:
+    """Return the grain of every pixel from 1, 0 for none; every grain is one piece.
+
+    A slit between grains is theirs: fringes are weak where two of them meet.
+    """
     shape = grains[0].likelihood.shape
     stack = np.stack([np.zeros(shape), *(grain.likelihood for grain in grains)])
     label = stack.argmax(axis=0)
     # What lies apart from the main piece goes to the next best.
     for number in range(1, len(stack)):
         stack[number][(label == number) & ~_largest(label == number)] = -np.inf
-    return np.asarray(stack.argmax(axis=0), dtype=np.int32)
+    label = stack.argmax(axis=0)
+    reach = int(SLIT * options.blur / options.pixel)
+    away = np.arange(-reach, reach + 1)
+    closed = ndimage.binary_closing(label > 0, np.hypot(away[:, None], away) <= reach)
+    slit = closed & (label == 0)
+    label[slit] = 1 + stack[1:, slit].argmax(axis=0)
+    return np.asarray(label, dtype=np.int32)
 
 
 def _largest(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
@@ -89,17 +101,19 @@ def _largest(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return np.asarray(pieces == 1 + np.bincount(pieces.ravel())[1:].argmax())
 
 
-def settled(
-    image: Array, grains: list[Grain], options: RegionOptions, *, rounds: int = 2
-) -> list[Grain]:
-    """Return grains that share the pixels among them; those that win none are left out."""
-    for _ in range(rounds):
-        label = parted(grains)
-        masks = [(label == n + 1).astype(float) for n in range(len(grains))]
-        grains = [
-            grown(image, mask, grain.fit, options)
-            for grain, mask in zip(grains, masks, strict=True)
-            if mask.sum() * options.pixel**2 > 1
-        ]
-    label = parted(grains) if grains else np.zeros(image.shape, dtype=np.int32)
+def shared(grains: list[Grain], options: RegionOptions) -> list[Grain]:
+    """Return grains that have the pixels they win."""
+    label = parted(grains, options)
     return [replace(grain, weight=(label == n + 1) * 1.0) for n, grain in enumerate(grains)]
+
+
+def settled(image: Array, grains: list[Grain], options: RegionOptions) -> list[Grain]:
+    """Return grains fitted to the pixels they win; those that win none are left out."""
+    return shared(
+        [
+            grown(image, grain.weight, grain.fit, options)
+            for grain in shared(grains, options)
+            if grain.weight.any()
+        ],
+        options,
+    )

@@ -15,6 +15,7 @@ without the strongest one, n - 1 for n, must be as unlikely too.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,8 @@ Complex = npt.NDArray[np.complex128]
 
 CUT = 3.5
 """Standard deviations of a window's transform kept to each side."""
+TABLE = 2000
+"""Points between which probabilities of many heights are interpolated."""
 STEP = 0.5
 """Of rotations, in standard deviations of a peak at the outermost reflection."""
 
@@ -104,6 +107,12 @@ def log_noise_probability(
     degrees : float
         Range of rotations.
     """
+    if heights.size > TABLE:
+        table = np.linspace(0, np.sqrt(heights.max()), TABLE) ** 2
+        told = log_noise_probability(
+            table, reflections=reflections, largest=largest, window=window, degrees=degrees
+        )
+        return np.asarray(np.interp(heights, table, told))
     x = np.maximum(heights, 1e-9)
     rate = np.radians(degrees) * np.sqrt(2 * np.pi) * window * largest
     with np.errstate(divide="ignore"):
@@ -128,11 +137,11 @@ def _logs(
     power = power.reshape(len(angles), len(lengths), *power.shape[1:])
     q = power / expected[:, None, None]
     total, strongest = q.sum(axis=1), q.max(axis=1)
-    tell = {"largest": largest, "window": window, "degrees": one.period}
-    return np.maximum(
-        log_noise_probability(total, reflections=len(lengths), **tell),
-        log_noise_probability(total - strongest, reflections=len(lengths) - 1, **tell),
-    ), angles
+    tell = partial(log_noise_probability, largest=largest, window=window, degrees=one.period)
+    logs = tell(total, reflections=len(lengths))
+    if len(lengths) > 1:
+        logs = np.maximum(logs, tell(total - strongest, reflections=len(lengths) - 1))
+    return logs, angles
 
 
 def _powers(spectrum: Complex, places: Array, window: float, pixel: float) -> Array:
@@ -144,20 +153,22 @@ def _powers(spectrum: Complex, places: Array, window: float, pixel: float) -> Ar
     # A Gaussian of unit sum of squares has this transform.
     norm = 2 * np.sqrt(np.pi) * window / pixel
     scale = norm * (2 * rows[-1] + 1) * (2 * columns[-1] + 1) / spectrum.size
-    found = np.empty((len(places), len(rows), len(columns)))
-    for one, (x, y) in zip(found, places, strict=True):
-        row, column = np.rint(np.array([y, x]) / steps).astype(int)
-        ky, kx = (row + rows) * steps[0] - y, (column + columns) * steps[1] - x
-        gain = np.exp(-0.5 * (ky / sharp) ** 2)[:, None] * np.exp(-0.5 * (kx / sharp) ** 2)
-        cut = spectrum[(row + rows)[:, None] % spectrum.shape[0], (column + columns) % spectrum.shape[1]]
-        part = fft.ifft2(fft.ifftshift(cut * gain)) * scale
-        one[...] = part.real**2 + part.imag**2
-    return found
+    middle = np.rint(places[:, ::-1] / steps).astype(int)
+    ky, kx = (middle[:, :1] + rows, middle[:, 1:] + columns)
+    along_y, along_x = (
+        np.exp(-0.5 * ((k * step - place[:, None]) / sharp) ** 2)
+        for k, step, place in zip((ky, kx), steps, places.T[::-1], strict=True)
+    )
+    cut = spectrum[ky[:, :, None] % spectrum.shape[0], kx[:, None] % spectrum.shape[1]]
+    # Where the cut begins turns phases alone.
+    part = scale * fft.ifft2(cut * along_y[:, :, None] * along_x[:, None])
+    return np.asarray(part.real**2 + part.imag**2)
 
 
 def _spread(coarse: Array, shape: tuple[int, ...]) -> Array:
     """Return a coarse map on the pixels of a frame, each the nearest place's value."""
     rows, columns = (
-        np.rint(np.arange(n) * m / n).astype(int) % m for n, m in zip(shape, coarse.shape, strict=True)
+        np.rint(np.arange(n) * m / n).astype(int) % m
+        for n, m in zip(shape, coarse.shape, strict=True)
     )
     return np.asarray(coarse[rows[:, None], columns])

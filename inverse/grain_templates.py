@@ -19,7 +19,7 @@ class Structure(Enum):
     ANTIFLUORITE = ((1, 1, 1), (2, 2, 0))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Template:
     """A crystal along a zone axis.
 

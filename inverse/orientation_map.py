@@ -1,196 +1,123 @@
-"""Orientation map of a polycrystalline oxide, on metal or not, from one image or a movie's sum.
+"""Orientation map of a polycrystalline oxide, and its thickness, from a movie of HRTEM."""
 
-Grains are found one after the other, the least likely to be noise first: the power at the
-reflections of a zone axis in windows (`echolith.inverse.grain_search`) tells where one is, its
-fringes tell its outline (`echolith.inverse.grain_regions`), and what they explain is taken out
-before the next is looked for. The metal is found the same way; it lies under the oxide.
-"""
-
-from dataclasses import dataclass
-from typing import Annotated
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from pydantic import Field
 
 from echolith.errors import BadInputError
-from echolith.forward.acquisition import Settings
 from echolith.forward.hrtem_acquisition import hrtem_acquisition_of
-from echolith.inverse.grain_fit import GrainFit
-from echolith.inverse.grain_regions import Grain, RegionOptions, grown, settled
-from echolith.inverse.grain_search import Found, Search
-from echolith.inverse.grain_templates import Structure, template
-from echolith.inverse.lattice_detection import noise_power
-from echolith.units import Angstrom
-from echolith.zone_axes import Zone
+from echolith.inverse.grain_extraction import OrientationSearch, Parts, take_apart
+from echolith.inverse.grain_regions import Grain
+from echolith.inverse.grain_search import Search
+from echolith.inverse.grain_templates import Structure, Template
+from echolith.inverse.oxide_thickness import shell_thickness
 
 Array = npt.NDArray[np.float64]
 
-
-class OrientationSearch(Settings):
-    """What is looked for in a movie, and how sure it must be."""
-
-    oxide: Annotated[Angstrom, Field(ge=3, le=8)] = 4.619
-    """Edge of the oxide's cubic cell."""
-    zone_axes: Annotated[tuple[Zone, ...], Field(min_length=1)] = ((1, 1, 0),)
-    """Of grains, candidates."""
-    metal: Annotated[Angstrom, Field(ge=2, le=8)] = 3.5092
-    """Edge of the metal's cubic cell."""
-    metal_zone_axes: tuple[Zone, ...] = ((1, 1, 1), (1, 1, 0), (0, 0, 1))
-    """Candidates; none: no metal is looked for."""
-    tolerance: Annotated[float, Field(gt=0, le=0.05)] = 0.01
-    """Standard deviation of the relative deviations of edges."""
-    false_alarm: Annotated[float, Field(gt=0, lt=1)] = 0.01
-    """Largest probability that a pixel without oxide is taken for a grain."""
-    windows: Annotated[tuple[Annotated[Angstrom, Field(ge=2, le=100)], ...], Field(min_length=1)] = (
-        4.0,
-        7.0,
-    )
-    """Standard deviations of the Gaussian windows that are searched."""
-    least_area: Annotated[float, Field(gt=0)] = 60.0
-    """Å². Smaller grains are left out."""
-    blur: Annotated[Angstrom, Field(ge=0.5, le=20)] = 2.0
-    """Standard deviation of the Gaussian under which pixels are told apart."""
-    smooth: Annotated[Angstrom, Field(ge=2, le=100)] = 10.0
-    """Length on which the amplitudes of fringes may vary inside a grain."""
-    most: Annotated[int, Field(ge=1, le=500)] = 60
-    """Grains."""
+ONE_REFLECTION = (
+    "orientation where one reflection alone is seen: it tells one direction, and any turn of the "
+    "crystal about it would show the same"
+)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Parts:
-    """An image taken apart: metal (or None), grains of oxide, and the log probability of noise."""
-
-    metal: Grain | None
-    grains: list[Grain]
-    log_probability: Array
-    options: RegionOptions
-
-    @property
-    def oxide(self) -> Array:
-        """What the grains show, each in its pixels."""
-        return sum((g.weight * g.shown for g in self.grains), np.zeros(self.log_probability.shape))
-
-
-def take_apart(image: Array, *, pixel: float, options: OrientationSearch) -> Parts:
-    """Find metal and grains in an image.
+def recover_oxide(
+    measurement: xr.Dataset, *, options: OrientationSearch | None = None
+) -> xr.Dataset:
+    """Map the grains of an oxide, and measure its thickness in every frame.
 
     Parameters
     ----------
-    image : array, (ny, nx)
-        Counts, summed over frames.
-    pixel : float
-        Å.
-    options : OrientationSearch
+    measurement : xarray.Dataset
+        As from `echolith.forward.oxide_movie.oxide_mean` or `echolith.forward.hrtem.hrtem_mean`,
+        drawn; frames in register.
+    options : OrientationSearch, optional
+
+    Returns
+    -------
+    xarray.Dataset
+        Of the sum of frames: ``grain`` (y, x), 0 where there is no oxide for sure, else from 1;
+        ``noise_probability`` (y, x) of as much at a place; ``metal`` (y, x), 0 or 1;
+        ``one_reflection`` (y, x): 1 where a {111} alone is seen. Of every grain, the largest
+        first: ``found_rotation`` (°) with ``_std``, ``found_zone`` (number of the candidate),
+        ``found_area`` (Å²). ``thickness`` (frame; Å) with ``_std``, and ``mean_thickness``,
+        unless not determined. Attribute ``undetermined``: what is not, and why.
+
+    Raises
+    ------
+    BadInputError
+        If the measurement is no movie, or holds what is no count.
     """
-    state = _Apart(image, pixel=pixel, options=options)
-    state.search_metal()
-    state.search_grains()
-    return state.parts()
+    options = options or OrientationSearch()
+    pixel = hrtem_acquisition_of(measurement).pixel
+    frames = _frames(measurement)
+    parts = take_apart(frames.sum(axis=0), pixel=pixel, options=options)
+    grains = sorted(parts.grains, key=lambda one: -one.weight.sum())
+    sure = parts.log_probability <= np.log(options.false_alarm)
+    label = sum((n * one.weight for n, one in enumerate(grains, 1)), np.zeros(sure.shape))
+    metal = np.zeros(sure.shape) if parts.metal is None else parts.metal.weight
+    single = _one_reflection(parts, pixel, options) & (label == 0) & (metal == 0)
+    axes = {name: measurement["counts"].coords[name] for name in ("frame", "y", "x")}
+    maps = {
+        "grain": (label * sure).astype(np.int32),
+        "metal": metal.astype(np.int32),
+        "one_reflection": single.astype(np.int32),
+        "noise_probability": np.exp(parts.log_probability),
+    }
+    found = xr.Dataset(
+        {name: (("y", "x"), values, {"units": "1"}) for name, values in maps.items()}
+        | _table(grains, options, pixel),
+        coords=axes,
+    )
+    thickness = shell_thickness(frames, parts)
+    reasons = [ONE_REFLECTION] if single.any() else []
+    if "undetermined" in thickness.attrs:
+        reasons.append(thickness.attrs["undetermined"])
+    found = found.assign(thickness.data_vars)
+    return found.assign_attrs(undetermined="; ".join(reasons)) if reasons else found
 
 
-class _Apart:
-    """The search as it goes on."""
-
-    def __init__(self, image: Array, *, pixel: float, options: OrientationSearch) -> None:
-        self.image = image - image.mean()
-        self.floor = float(image.mean())
-        self.pixel, self.options = pixel, options
-        self.metal: Grain | None = None
-        self.grains: list[Grain] = []
-
-    def search_metal(self) -> None:
-        zones = self.options.metal_zone_axes
-        if not zones:
-            return
-        templates = [
-            template(Structure.BODY_CENTRED, zone, edge=self.options.metal) for zone in zones
-        ]
-        rules = self._rules()
-        found = self._search(templates, self.image, rules)[1]
-        if found.log_probability > np.log(self.options.false_alarm):
-            return
-        metal = self._started(found, self.image, rules)
-        (self.metal,) = settled(self.image, [metal], rules) or (None,)
-
-    def search_grains(self) -> None:
-        """Add grains until nothing is left that noise would not show."""
-        rest, rules = self._rest(), self._rules()
-        failures = 0
-        while len(self.grains) < self.options.most and failures < 4:
-            found = self._search(self._oxides(), rest, rules)[1]
-            if found.log_probability > np.log(self.options.false_alarm):
-                break
-            if self._added(found, rest, rules):
-                rest, rules, failures = self._rest(), self._rules(), 0
-            else:
-                # What is no grain is blanked, so that the next is found.
-                rest, failures = rest * (1 - self._window(found)), failures + 1
-
-    def _added(self, found: Found, rest: Array, rules: RegionOptions) -> bool:
-        """Tell whether a new grain wins pixels enough; then it is one of them."""
-        image = self._without_metal()
-        new = self._started(found, rest, rules)
-        grains = settled(image, [*self.grains, new], rules)
-        # All keep their order; the new one is the last, if it is there still.
-        if len(grains) <= len(self.grains) or self._area(grains[-1]) < self.options.least_area:
-            return False
-        self.grains = [one for one in grains if self._area(one) >= self.options.least_area]
-        if self.metal is not None:
-            (self.metal,) = settled(self.image - self._oxide(), [self.metal], rules) or (None,)
-        return True
-
-    def _started(self, found: Found, image: Array, rules: RegionOptions) -> Grain:
-        """Return a grain that has the pixels of the window it was found in."""
-        first = GrainFit(
-            template=found.template, rotation=found.rotation, rotation_std=np.nan, strain=0.0
+def _frames(measurement: xr.Dataset) -> Array:
+    if "counts" not in measurement or "frame" not in measurement["counts"].dims:
+        raise BadInputError("the measurement has no counts (frame, y, x); expected a movie")
+    frames = np.asarray(measurement["counts"].transpose("frame", "y", "x").values, dtype=float)
+    bad = ~np.isfinite(frames)
+    if bad.any() or (frames < 0).any():
+        raise BadInputError(
+            f"{int(bad.sum())} pixels are not finite and {int((frames < 0).sum())} negative; "
+            "expected counts; drop such frames, or replace pixels by the mean of their neighbours"
         )
-        return grown(image, self._window(found), first, rules)
+    if not np.ptp(frames):
+        raise BadInputError(f"every pixel holds {frames.flat[0]:g}; is the beam on?")
+    return frames
 
-    def _window(self, found: Found) -> Array:
-        y, x = (
-            np.exp(-0.5 * ((self.pixel * np.arange(n) - middle) / found.window) ** 2)
-            for n, middle in zip(self.image.shape, found.place, strict=True)
-        )
-        return np.asarray(y[:, None] * x)
 
-    def _area(self, grain: Grain) -> float:
-        return float(grain.weight.sum()) * self.pixel**2
+def _table(
+    grains: Sequence[Grain], options: OrientationSearch, pixel: float
+) -> dict[str, tuple[str, Array, dict[str, str]]]:
+    fits = [one.fit for one in grains]
+    columns = {
+        "found_rotation": ([fit.rotation % fit.template.period for fit in fits], "°"),
+        "found_rotation_std": ([fit.rotation_std for fit in fits], "°"),
+        "found_zone": ([options.zone_axes.index(fit.template.zone_axis) for fit in fits], "1"),
+        "found_area": ([float(one.weight.sum()) * pixel**2 for one in grains], "Å²"),
+    }
+    return {
+        name: ("found_grain", np.array(values, dtype=float), {"units": unit})
+        for name, (values, unit) in columns.items()
+    }
 
-    def _oxide(self) -> Array:
-        return sum((g.weight * g.shown for g in self.grains), np.zeros(self.image.shape))
 
-    def _without_metal(self) -> Array:
-        return self.image if self.metal is None else self.image - self.metal.weight * self.metal.shown
-
-    def _rest(self) -> Array:
-        return self._without_metal() - self._oxide()
-
-    def _rules(self) -> RegionOptions:
-        radii, power = noise_power(self._rest(), self.pixel)
-        # Never below that of the counts themselves.
-        return RegionOptions(
-            pixel=self.pixel,
-            level=(radii, np.maximum(power, self.floor)),
-            blur=self.options.blur,
-            smooth=self.options.smooth,
-            tolerance=self.options.tolerance,
-        )
-
-    def _oxides(self) -> list:
-        return [
-            template(Structure.ANTIFLUORITE, zone, edge=self.options.oxide)
-            for zone in self.options.zone_axes
-        ]
-
-    def _search(self, templates: list, image: Array, rules: RegionOptions) -> tuple[Array, Found]:
-        search = Search(templates=templates, windows=self.options.windows, pixel=self.pixel)
-        return search.log_probabilities(image, rules.level)
-
-    def parts(self) -> Parts:
-        rules = self._rules()
-        logs, _ = self._search(self._oxides(), self._without_metal(), rules)
-        return Parts(
-            metal=self.metal, grains=self.grains, log_probability=logs, options=rules
-        )
+def _one_reflection(
+    parts: Parts, pixel: float, options: OrientationSearch
+) -> npt.NDArray[np.bool_]:
+    """Tell where a {111} is seen that noise would not show."""
+    line = Template(
+        structure=Structure.ANTIFLUORITE,
+        zone_axis=(1, 1, 0),
+        g=np.array([[np.sqrt(3) / options.oxide, 0.0]]),
+    )
+    search = Search(templates=(line,), windows=options.windows, pixel=pixel)
+    logs, _ = search.log_probabilities(parts.rest, parts.options.level)
+    return np.asarray(logs <= np.log(options.false_alarm))

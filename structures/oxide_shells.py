@@ -34,7 +34,7 @@ from echolith.zone_axes import Zone, rotation_period, zone_frame
 Array = npt.NDArray[np.float64]
 
 CONTACT = 1.7
-"""Å. Least distance of two atoms; Li-O is 2.00, the shortest of all crystals here 1.28 (C-O)."""
+"""Å. Least distance of atoms of two crystals; Li-O is 2.00 inside one."""
 TRIALS = 4000
 """Points that part the shell into grains of alike size."""
 
@@ -189,13 +189,13 @@ def shell_atoms(grains: OxideGrains, thickness: Angstrom) -> Atoms:
     shift = np.array([0.0, 0.0, 0.5 * (depth - float(core.cell[2, 2]))])
     middle = np.array([grains.field[1] / 2, grains.field[0] / 2, depth / 2])
     parts = [
-        _grain(grains, number, body, thickness) for number in range(len(grains.places) if thickness else 0)
+        _grain(grains, number, body) for number in range(len(grains.places) if thickness else 0)
     ]
     symbols = np.concatenate([np.array(core.symbols), *(names for names, _ in parts)])
     places = np.concatenate([core.positions + shift, *(xyz + middle for _, xyz in parts)])
     counts = [len(core), *(len(names) for names, _ in parts)]
     owner = np.repeat(np.arange(len(counts)), counts)
-    keep = _apart(places)
+    keep = apart(places, CONTACT)
     atoms = Atoms(
         symbols[keep], positions=places[keep], cell=(*grains.field[::-1], depth), pbc=False
     )
@@ -205,7 +205,7 @@ def shell_atoms(grains: OxideGrains, thickness: Angstrom) -> Atoms:
 
 
 def _grain(
-    grains: OxideGrains, number: int, body: ConvexBody, thickness: float
+    grains: OxideGrains, number: int, body: ConvexBody
 ) -> tuple[npt.NDArray[np.str_], Array]:
     """Return elements and places of the atoms of a grain, from the particle's middle."""
     origin = stream(grains.seed, "oxide lattice", number).random(3)
@@ -228,7 +228,7 @@ def lattice_inside(
     Parameters
     ----------
     name : str
-        Of the crystal table; of shared and partly empty sites each has its likeliest element.
+        Of the crystal table; every site is full, with its likeliest element.
     body : ConvexBody
     turn : array, (3, 3)
         From crystal axes to the body's frame.
@@ -246,9 +246,9 @@ def lattice_inside(
     return np.tile(np.array(cell.symbols), len(cells))[inside], places[inside]
 
 
-def _apart(places: Array) -> npt.NDArray[np.bool_]:
-    """Tell what to keep: of every two that are nearer than `CONTACT` the earlier."""
-    pairs = cKDTree(places).query_pairs(CONTACT, output_type="ndarray")
+def apart(places: Array, least: Angstrom) -> npt.NDArray[np.bool_]:
+    """Tell what to keep of places (n, 3): of every two nearer than ``least`` the earlier."""
+    pairs = cKDTree(places).query_pairs(least, output_type="ndarray")
     keep = np.ones(len(places), dtype=bool)
     keep[pairs.max(axis=1, initial=0)[: len(pairs)]] = False
     return keep

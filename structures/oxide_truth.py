@@ -21,8 +21,6 @@ SEEN = 10.0
 """Å of oxide along the beam, two cells."""
 STEP = 2.0
 """Å along the beam between points that tell which grain is there."""
-STRONG = ((1, 1, 1), (2, 2, 0))
-"""Families of the oxide that make nearly all of an image; {200} has an eighth of their power."""
 
 
 def shell_truth(
@@ -44,8 +42,9 @@ def shell_truth(
     -------
     xarray.Dataset
         ``grain`` (y, x), 0 where there is no oxide, else from 1; ``thickness``;
-        ``grain_area`` (Å²), ``grain_reflections`` (pairs of strong reflections that are excited)
-        and ``grain_rotation`` (°, of the frame of the zone axis; NaN of grains turned at random)
+        ``grain_area`` (Å²), ``grain_depth`` (Å, the longest way through it),
+        ``grain_reflections`` (pairs of {111} and {220} that are excited) and
+        ``grain_rotation`` (°, of the frame of the zone axis; NaN of grains turned at random)
         of every grain; ``grain_turn``: matrices from crystal axes to the frame.
     """
     paths = _paths(grains, thickness, shape, pixel)
@@ -53,7 +52,7 @@ def shell_truth(
     count = len(grains.places)
     area = np.bincount(label.ravel(), minlength=count + 1)[1:] * pixel**2
     depth = paths.reshape(count, -1).max(axis=1)
-    excited = [_excited(grains, n, float(depth[n])) for n in range(count)]
+    excited = [len(excited_reflections(grains, n, thickness=float(depth[n]))) for n in range(count)]
     axes = {
         name: (name, np.arange(n) * pixel, {"units": "Å"})
         for name, n in zip(("y", "x"), shape, strict=True)
@@ -63,17 +62,17 @@ def shell_truth(
             "grain": (("y", "x"), label.astype(np.int32), {"units": "1"}),
             "thickness": ((), thickness, {"units": "Å"}),
             "grain_area": ("true_grain", area, {"units": "Å²"}),
+            "grain_depth": ("true_grain", depth, {"units": "Å"}),
             "grain_reflections": ("true_grain", np.array(excited), {"units": "1"}),
             "grain_rotation": ("true_grain", _rotations(grains), {"units": "°"}),
+            "rotation_period": ((), _period(grains), {"units": "°"}),
             "grain_turn": (("true_grain", "axis", "crystal_axis"), grains.turns, {"units": "1"}),
         },
         coords=axes,
     )
 
 
-def _paths(
-    grains: OxideGrains, thickness: float, shape: tuple[int, int], pixel: float
-) -> Array:
+def _paths(grains: OxideGrains, thickness: float, shape: tuple[int, int], pixel: float) -> Array:
     """Return the ways through every grain along the beam, (grains, y, x), Å."""
     outer, inner = (shell_body(grains.particle, t) for t in (thickness, 0.0))
     y, x = (pixel * np.arange(n) - side / 2 for n, side in zip(shape, grains.field, strict=True))
@@ -100,11 +99,18 @@ def _rotations(grains: OxideGrains) -> Array:
     return np.asarray(np.degrees(np.arctan2(x[:, 1], x[:, 0])) % rotation_period(zone))
 
 
-def _excited(grains: OxideGrains, number: int, depth: float) -> int:
-    """Return how many pairs of strong reflections lie within 1 / depth of the Ewald plane."""
-    signs = np.array(np.meshgrid(*[(1, -1)] * 3)).reshape(3, -1).T
-    hkl = np.concatenate(
-        [np.roll(signs * family, shift, axis=1) for family in STRONG for shift in range(3)]
-    )
-    g = np.unique(hkl, axis=0) @ grains.turns[number].T / CRYSTALS[grains.oxide].cell[0]
-    return int((np.abs(g[:, 2]) * max(depth, 1.0) < 1).sum() // 2)
+def _period(grains: OxideGrains) -> float:
+    return np.nan if grains.shell.zone_axis is None else rotation_period(grains.shell.zone_axis)
+
+
+def excited_reflections(grains: OxideGrains, number: int, *, thickness: Angstrom) -> Array:
+    """Return strong reflections of a grain that its thickness lets shine, (n, 2) xy, 1/Å.
+
+    One of each Friedel pair, of those within 1 / thickness of the Ewald plane.
+    """
+    line = np.arange(-2, 3)
+    hkl = np.stack(np.meshgrid(line, line, line, indexing="ij"), axis=-1).reshape(-1, 3)
+    strong = np.isin(np.sort(np.abs(hkl), axis=1) @ [100, 10, 1], [111, 22])
+    half = hkl @ [100, 10, 1] > 0
+    g = hkl[strong & half] @ grains.turns[number].T / CRYSTALS[grains.oxide].cell[0]
+    return np.asarray(g[np.abs(g[:, 2]) * max(thickness, 1.0) < 1, :2])

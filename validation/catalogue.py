@@ -14,13 +14,16 @@ from echolith.validation.scenarios import (
     lfp_spectro_tomography,
     lfp_tomography,
     lfp_xas,
+    li_growth,
     li_hrtem,
+    li_oxide,
     li_rich_damage,
     li_rich_haadf_drift,
     li_rich_oxide,
     li_rich_redox,
     li_rich_surface,
     li_saed,
+    li_thickness,
     powder,
     powder_phases,
     sxdm,
@@ -91,8 +94,19 @@ def own_scenarios() -> dict[str, Entry]:
             settings=lfp_xas.LfpXasSettings,
             make=lfp_xas.lfp_xas,
         ),
+        "li-growth": Entry(
+            summary=li_growth.SUMMARY, settings=li_growth.LiGrowthSettings, make=li_growth.li_growth
+        ),
         "li-hrtem": Entry(
             summary=li_hrtem.SUMMARY, settings=li_hrtem.LiHrtemSettings, make=li_hrtem.li_hrtem
+        ),
+        "li-thickness": Entry(
+            summary=li_thickness.SUMMARY,
+            settings=li_thickness.LiThicknessSettings,
+            make=li_thickness.li_thickness,
+        ),
+        "li-oxide": Entry(
+            summary=li_oxide.SUMMARY, settings=li_oxide.LiOxideSettings, make=li_oxide.li_oxide
         ),
         "lfp-powder": Entry(
             summary=powder.LFP_SUMMARY, settings=powder.LfpPowderSettings, make=powder.lfp_powder

@@ -40,7 +40,7 @@ def frame_information(mean: xr.Dataset, truth: xr.Dataset, *, noise: Noise) -> I
     g = projected_reflections((u, v, w), spacing=spacing, rotation=rotation)
     g = g[(np.abs(g) < 0.5 / pixel).all(axis=1) & (np.hypot(*g.T) < LARGEST)]
     y, x = (pixel * (np.arange(n) - n / 2) for n in image.shape)
-    parts = _components(image, g, pixel, radius=0.5 * float(np.hypot(*g.T).min()))
+    parts = image_components(image, g, pixel, radius=0.5 * float(np.hypot(*g.T).min()))
     away = 2j * np.pi * (g[:, 0, None, None] * x + g[:, 1, None, None] * y[:, None])
     across = 2j * np.pi * (g[:, 0, None, None] * y[:, None] - g[:, 1, None, None] * x)
     slopes = [
@@ -61,7 +61,7 @@ def frame_information(mean: xr.Dataset, truth: xr.Dataset, *, noise: Noise) -> I
     )
 
 
-def _components(
+def image_components(
     image: Array, g: Array, pixel: float, *, radius: float
 ) -> npt.NDArray[np.complex128]:
     """Return the part of an image about each reflection, (reflections, y, x)."""
