@@ -1,0 +1,119 @@
+"""Logarithms of unfiltered by zero-loss images, the film beside the particle, and the particle."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import (
+    binary_dilation,
+    binary_opening,
+    correlate1d,
+    maximum_filter,
+    minimum_filter,
+)
+
+from echolith.forward.detector_response import DetectorResponse
+from echolith.inverse.filtered_registration import Moved
+
+Array = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+CLIP = 2.5
+"""Standard deviations from the film's level within which a pixel shows film."""
+SURE = 3.0
+"""Standard deviations above it from which a pixel shows the particle."""
+RIM = 2
+"""Pixels about the particle that are not taken for film."""
+LEAST_FILM = 16
+"""Pixels of film that its level is taken from."""
+
+
+class Film(NamedTuple):
+    """Level of the film in a map and its variance; where the particle is, its rim with it.
+
+    Without enough film the level is NaN.
+    """
+
+    level: float
+    variance: float
+    particle: Mask
+
+
+def log_ratio(unfiltered: Moved, filtered: Moved, *, exposure: float) -> Moved:
+    """Return ``ln(I_t / I_0)`` of two images.
+
+    ``E ln n = ln mean - variance / (2 mean²)``: the bias of few electrons is taken out (for Poisson
+    counts this is ln(n + 1/2): Haldane, Ann. Hum. Genet. 20 (1956) 309).
+
+    Parameters
+    ----------
+    unfiltered, filtered : Moved
+        Electrons.
+    exposure : float
+        Dose of the unfiltered image by that of the filtered one.
+    """
+    logs = [np.log(i.values) + i.variance / (2 * i.values**2) for i in (unfiltered, filtered)]
+    variance, white = (
+        sum(getattr(i, name) / i.values**2 for i in (unfiltered, filtered))
+        for name in ("variance", "white")
+    )
+    return Moved(logs[0] - logs[1] - np.log(exposure), variance, white)
+
+
+def film_of(ratio: Moved) -> Film:
+    """Tell film from particle in a map: the film is the lowest level that many pixels share."""
+    known = np.isfinite(ratio.values)
+    values, std = ratio.values[known], np.sqrt(ratio.variance[known])
+    if len(values) < LEAST_FILM:
+        return Film(np.nan, np.nan, np.zeros(known.shape, dtype=bool))
+    level = float(np.percentile(values, 10))
+    for _ in range(20):
+        near = np.abs(values - level) < CLIP * std
+        level = float(values[near].mean()) if near.any() else level
+    above = np.zeros(known.shape, dtype=bool)
+    above[known] = values - level > SURE * std
+    # Single pixels stand out by chance.
+    particle = binary_dilation(binary_opening(above, np.ones((2, 2))), iterations=RIM)
+    film = known & ~particle
+    if film.sum() < LEAST_FILM:
+        return Film(np.nan, np.nan, particle)
+    weight = 1 / ratio.white[film]
+    mean = float((ratio.values[film] * weight).sum() / weight.sum())
+    return Film(mean, float(1 / weight.sum()), particle)
+
+
+def mixing(values: Array) -> Array:
+    """Return the variance of a quantity within a pixel, from its neighbours.
+
+    ``(b - v) (v - a)``, a to b the range of the neighbours: exact where a step runs through the
+    pixel, too large (by little) on slopes.
+    """
+    filled = _filled(values)
+    return np.asarray((maximum_filter(filled, 3) - filled) * (filled - minimum_filter(filled, 3)))
+
+
+def steps(values: Array, std: Array, camera: DetectorResponse) -> Array:
+    """Return what a map lacks at steps, since intensities were averaged and not their logarithms.
+
+    The logarithm of a mean is below the mean of logarithms by half their variance. And the camera
+    spreads what a pixel should count: a map spread once more changes by as much as the first time,
+    nearly (Van Cittert). Only what stands out of the noise is taken.
+
+    Parameters
+    ----------
+    values, std : array (y, x)
+        Logarithms.
+    camera : DetectorResponse
+        In pixels of the map.
+    """
+    filled = _filled(values)
+    spread = filled
+    for axis in (0, 1):
+        spread = correlate1d(spread, camera.kernel(axis), axis=axis, mode="nearest")
+    sharper = np.where(np.abs(filled - spread) > SURE * std, filled - spread, 0.0)
+    return np.asarray(sharper + mixing(values) / 2)
+
+
+def _filled(values: Array) -> Array:
+    known = np.isfinite(values)
+    return np.where(known, values, float(values[known].mean()) if known.any() else 0.0)
