@@ -69,27 +69,42 @@ def growth_mean(growth: MetalGrowth, *, taken: GrowthMovie) -> xr.Dataset:
     return lazy_movie(partial(_frames, growth=growth, taken=taken), acquisition=acquisition)
 
 
+def state_counts(
+    growth: MetalGrowth, state: Layers, *, taken: GrowthMovie
+) -> npt.NDArray[np.float32]:
+    """Return the expected counts (y, x) of a frame of a set of layers at rest."""
+    still = taken.model_copy(update={"drift": (0.0, 0.0)})
+    return _mixed(np.zeros(1), {state: 1.0}, growth, still)[0]
+
+
 def _frames(
     times: npt.NDArray[np.float64], *, growth: MetalGrowth, taken: GrowthMovie
 ) -> npt.NDArray[np.float32]:
-    acquisition = taken.acquisition
-    states = frame_states(growth, times, frame_time=acquisition.frame_time)
-    parts = []
-    for mixture, group in groupby(zip(times, states, strict=True), key=lambda pair: pair[1]):
-        alike = np.array([time for time, _ in group])
-        spectra = [
-            np.float32(part) * _state(state, growth, taken) for state, part in mixture.items()
+    states = frame_states(growth, times, frame_time=taken.acquisition.frame_time)
+    groups = groupby(zip(times, states, strict=True), key=lambda pair: pair[1])
+    return np.concatenate(
+        [
+            _mixed(np.array([time for time, _ in group]), mixture, growth, taken)
+            for mixture, group in groups
         ]
-        parts.append(
-            drifting_frames(
-                alike,
-                spectrum=np.sum(spectra, axis=0),
-                finer=taken.points,
-                acquisition=acquisition,
-                drift=taken.drift,
-            )
-        )
-    return np.concatenate(parts)
+    )
+
+
+def _mixed(
+    times: npt.NDArray[np.float64],
+    mixture: dict[Layers, float],
+    growth: MetalGrowth,
+    taken: GrowthMovie,
+) -> npt.NDArray[np.float32]:
+    """Return frames that all see the same sets of layers, each for a part of the time."""
+    spectra = [np.float32(part) * _state(one, growth, taken) for one, part in mixture.items()]
+    return drifting_frames(
+        times,
+        spectrum=np.sum(spectra, axis=0),
+        finer=taken.points,
+        acquisition=taken.acquisition,
+        drift=taken.drift,
+    )
 
 
 @lru_cache(maxsize=KEPT)

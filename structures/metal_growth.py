@@ -68,7 +68,7 @@ class MetalGrowth(BaseModel):
     metal: AlkaliMetal = AlkaliMetal.LITHIUM
     lattice: Annotated[Angstrom, Field(ge=2, le=8)] | None = None
     """Edge of the cubic cell; None: that of the table."""
-    size: Annotated[Angstrom, Field(ge=20, le=1000)] = 64.0
+    size: Annotated[Angstrom, Field(ge=20, le=1000)] = 76.0
     """Distance of opposite {110} facets at the beginning."""
     thickness: Annotated[Angstrom, Field(ge=10, le=1000)] = 40.0
     """Along the beam; the ends are flat."""
@@ -77,13 +77,13 @@ class MetalGrowth(BaseModel):
     centre: tuple[Angstrom, Angstrom] = (0.0, 0.0)
     """Of the particle at the beginning, (x, y) from the middle of the field."""
     stages: Annotated[tuple[GrowthStage, ...], Field(min_length=1)] = (
-        GrowthStage(duration=0.6, first=16.0),
-        GrowthStage(duration=0.6, first=2.0),
+        GrowthStage(duration=0.6, first=9.0),
+        GrowthStage(duration=0.6, first=1.5),
         GrowthStage(duration=0.2),
-        GrowthStage(duration=0.16, second=160.0),
+        GrowthStage(duration=0.2, second=80.0),
     )
     """One after the other; then nothing moves."""
-    corner: tuple[Annotated[Angstrom, Field(gt=0)], Annotated[Angstrom, Field(gt=0)]] = (24.0, 10.0)
+    corner: tuple[Annotated[Angstrom, Field(gt=0)], Annotated[Angstrom, Field(gt=0)]] = (24.0, 12.0)
     """Length of the corner facet when the second front starts, and when the last stage ends."""
 
     @property
