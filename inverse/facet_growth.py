@@ -71,8 +71,8 @@ def recover_growth(measurement: xr.Dataset, *, options: FacetGrowth | None = Non
     xarray.Dataset
         What `echolith.inverse.facet_edges.recover_edges` finds; over ``facet`` of the first kind
         ``law`` (a `GrowthLaw`, empty where none is found), ``law_probability``, ``speed`` (Å/s, of
-        the piece that is surest to be no rest) and ``start_time`` (s, of that piece; NaN where it began before the
-        movie), each with ``_std``. Where two facets grow one after the other ``first_speed``,
+        the piece that is surest to be no rest) and ``start_time`` (s, of that piece; NaN where it
+        began before the movie), each with ``_std``. Where two facets grow one after the other ``first_speed``,
         ``second_speed`` and ``switch_time``, each with ``_std``.
     """
     options = options or FacetGrowth()

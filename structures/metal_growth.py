@@ -1,8 +1,9 @@
 """A faceted particle of lithium or sodium that grows layer by layer, seen along [111].
 
-Six {110} facets stand edge-on, the sides of a prism across the beam. The front advances along [10-1], at first fast, rests, and then goes
-along [1-10], nearly ten times faster, through a corner facet (2-1-1) between the two that shrinks.
-With offsets h of three facets at 30° from each other the middle one is as long as
+It is a prism across the beam; six {110} facets stand edge-on. The front advances along [10-1], at
+first fast, rests, and then goes along [1-10], nearly ten times faster, through a corner facet
+(2-1-1) between the two that shrinks. With offsets h of three facets at 30° from each other the
+middle one is as long as
 
     L = 2 (h_1 + h_2) - 2 sqrt(3) h_c.
 
