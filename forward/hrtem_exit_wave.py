@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from scipy import fft
+from scipy.special import i0
 
 from echolith.errors import BadInputError
 from echolith.forward.diffraction_box import antialias
-from echolith.forward.fixed_product import fixed_product
 from echolith.forward.optics import interaction_constant, wavelength
 from echolith.forward.projected_potential import check_specimen, slice_count, slice_of_atoms
 
@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 Wave = npt.NDArray[np.complex64]
+Array = npt.NDArray[np.float64]
+
+SPREAD = 12
+"""Points of the grid along each axis that an atom is spread over ..."""
+SHARPNESS = 0.6 * np.pi * SPREAD
+"""... by a Kaiser-Bessel window: 1e-5 of exact sums at 0.9 of the grid's largest frequency, far
+less below (Beatty et al., IEEE Trans. Med. Imaging 24 (2005) 799)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,13 +100,18 @@ def exit_wave(
     passed = passed.astype(np.float32)
     wave = np.ones(gpts, dtype=np.complex64)
     for n in range(slices):
-        grating = fft.fft2(np.exp(1j * sigma * project(labels == n)))
+        phase = sigma * project(labels == n)
+        grating = fft.fft2(np.cos(phase) + np.complex64(1j) * np.sin(phase))
         wave = fft.ifft2(fft.fft2(wave * fft.ifft2(grating * passed)) * kernel)
     return ExitWave(values=wave, sampling=sampling, energy=energy)
 
 
 class _Projection:
-    """Projected potential of some atoms: the inverse transform of f(k) times their phases."""
+    """Projected potential of some atoms: the inverse transform of f(k) times their phases.
+
+    Phases at all frequencies come from atoms spread over the grid by a window, over the window's
+    own transform.
+    """
 
     def __init__(
         self,
@@ -118,24 +130,42 @@ class _Projection:
             fft.fftfreq(gpts[0], sampling[0])[:, None] ** 2
             + fft.rfftfreq(gpts[1], sampling[1]) ** 2
         )
+        window = np.outer(
+            _window_transform(fft.fftfreq(gpts[0])), _window_transform(fft.rfftfreq(gpts[1]))
+        )
         lobato: Any = LobatoParametrization()
         self.factors = {
             symbol: (
                 lobato.projected_scattering_factor(symbol)(k2)
                 * np.exp(-2 * (np.pi * displacements.get(symbol, 0.0)) ** 2 * k2)
-                / (sampling[0] * sampling[1])
+                / (sampling[0] * sampling[1] * window)
             ).astype(np.float32)
             for symbol in map(str, np.unique(self.symbols))
         }
 
     def __call__(self, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-        ny, nx = self.gpts
-        spectrum = np.zeros((ny, nx // 2 + 1), dtype=np.complex64)
+        spectrum = np.zeros((self.gpts[0], self.gpts[1] // 2 + 1), dtype=np.complex64)
         for symbol, factor in self.factors.items():
-            y, x = self.pixels[chosen & (self.symbols == symbol)].T
-            if len(y):
-                # Phases of a place are products of one along y and one along x.
-                rows = np.exp(-2j * np.pi * np.outer(fft.fftfreq(ny), y)).astype(np.complex64)
-                columns = np.exp(-2j * np.pi * np.outer(x, fft.rfftfreq(nx))).astype(np.complex64)
-                spectrum += factor * fixed_product(rows, columns)
+            mine = self.pixels[chosen & (self.symbols == symbol)]
+            if len(mine):
+                spectrum += (factor * fft.rfft2(self._spread(mine))).astype(np.complex64)
         return np.asarray(fft.irfft2(spectrum, s=self.gpts), dtype=np.float32)
+
+    def _spread(self, pixels: Array) -> Array:
+        """Return atoms at pixels (n, 2) yx, each as a window on the grid, which repeats."""
+        first = np.floor(pixels).astype(int) - SPREAD // 2 + 1
+        index = first[:, :, None] + np.arange(SPREAD)
+        away = 2 * (index - pixels[:, :, None]) / SPREAD
+        weight = i0(SHARPNESS * np.sqrt(np.maximum(1 - away**2, 0))) / i0(SHARPNESS)
+        ny, nx = self.gpts
+        places = (index[:, 0, :, None] % ny) * nx + index[:, 1, None] % nx
+        values = weight[:, 0, :, None] * weight[:, 1, None]
+        # In double precision: what the window damps most is enlarged most.
+        grid = np.bincount(places.ravel(), weights=values.ravel(), minlength=ny * nx)
+        return grid.reshape(ny, nx)
+
+
+def _window_transform(frequency: Array) -> Array:
+    """Return the transform of the window at frequencies in cycles per point."""
+    root = np.sqrt(SHARPNESS**2 - (np.pi * SPREAD * frequency) ** 2)
+    return np.asarray(SPREAD * np.sinh(root) / (root * i0(SHARPNESS)))
