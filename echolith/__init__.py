@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from echolith.validation.bounds import cramer_rao as cramer_rao
     from echolith.validation.catalogue import scenario as scenario
     from echolith.validation.catalogue import scenarios as scenarios
+    from echolith.validation.plan import plan as plan
     from echolith.validation.round_trip import round_trip as round_trip
     from echolith.validation.solver_process import SolverProcess as SolverProcess
     from echolith.validation.solvers import load_solver as load_solver
@@ -25,6 +26,7 @@ _HOMES = {
     "load_solver": "echolith.validation.solvers",
     "load_truth": "echolith.dataset",
     "SolverProcess": "echolith.validation.solver_process",
+    "plan": "echolith.validation.plan",
     "round_trip": "echolith.validation.round_trip",
     "save": "echolith.dataset",
     "scenario": "echolith.validation.catalogue",
@@ -38,6 +40,7 @@ __all__ = [
     "load",
     "load_solver",
     "load_truth",
+    "plan",
     "round_trip",
     "save",
     "scenario",

@@ -31,6 +31,7 @@ from echolith.cli_options import (
     VaryOption,
     Workers,
 )
+from echolith.cli_plan import plan
 from echolith.cli_session import fail, print_json, session, show
 from echolith.errors import BadInputError, BadInputWarning
 from echolith.progress import Progress
@@ -108,7 +109,9 @@ def describe(
 
 @app.command()
 def run(
-    scenario: Annotated[str, typer.Argument(help="Name of a scenario.")] = "li-rich-oxide",
+    scenario: Annotated[
+        str | None, typer.Argument(help="Name of a scenario; li-rich-oxide, or that of the plan.")
+    ] = None,
     seed: Seed = 0,
     seeds: Annotated[
         int | None, typer.Option(min=1, help="Run this many seeds and print statistics.")
@@ -119,6 +122,9 @@ def run(
     settings: Set = None,
     config: Config = None,
     structure: Structure = None,
+    plan: Annotated[
+        Path | None, typer.Option(help="Take the settings that this plan.json recommends.")
+    ] = None,
     measurement: Annotated[
         Path | None, typer.Option(help="Invert this recorded measurement instead of simulating.")
     ] = None,
@@ -134,7 +140,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Simulate, invert and score; or invert a recorded measurement."""
-    chosen = resolve(scenario, settings, config, structure)
+    chosen = _asked_for(scenario, plan, settings, config, structure)
     foreign = _solver(solver, python, time_limit, memory_limit)
     result: Run | None
     residuals = None
@@ -263,6 +269,24 @@ def demo(
 
 app.command()(compare)
 app.command()(leaderboard)
+app.command()(plan)
+
+
+def _asked_for(
+    name: str | None,
+    plan: Path | None,
+    settings: list[str] | None,
+    config: Path | None,
+    structure: Path | None,
+) -> "Scenario":
+    if plan is None:
+        return resolve(name or "li-rich-oxide", settings, config, structure)
+    from echolith.validation.plan_summary import planned_settings
+
+    planned, base = planned_settings(plan)
+    if name not in (None, planned):
+        raise BadInputError(f"{plan} is a plan for '{planned}', not for '{name}'")
+    return resolve(planned, settings, config, structure, base=base)
 
 
 def _solver(

@@ -1,8 +1,9 @@
 """The commands that set results side by side: ``compare`` and ``leaderboard``."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -45,13 +46,20 @@ def solver_process(
 
 
 def resolve(
-    name: str, settings: list[str] | None, config: Path | None, structure: Path | None
+    name: str,
+    settings: list[str] | None,
+    config: Path | None,
+    structure: Path | None,
+    *,
+    base: Mapping[str, Any] | None = None,
 ) -> "Scenario":
-    """Return a scenario with what was asked to be set."""
+    """Return a scenario with what was asked to be set, on top of the settings of a base."""
     from echolith.validation.catalogue import scenario
     from echolith.validation.settings import merge, parse_assignments, read_settings_file
 
-    overrides = read_settings_file(config) if config else {}
+    overrides = dict(base or {})
+    if config:
+        overrides = merge(overrides, read_settings_file(config))
     overrides = merge(overrides, parse_assignments(settings or []))
     if structure is not None:
         overrides["structure"] = structure

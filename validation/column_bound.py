@@ -1,6 +1,7 @@
 """The information of a 4D-STEM field about its columns and the distances between them."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,8 +36,18 @@ NOTES = (
 )
 
 
-def field_information(
-    columns: xr.Dataset,
+@dataclass(frozen=True, kw_only=True)
+class CrystalInformation:
+    """What a measurement tells about the columns of an endless crystal, whatever field of it."""
+
+    known: ColumnInformation
+    kinds: list[tuple[str, int, int, int]]
+    """Of the columns of one cell: species, sign, i, j."""
+    cell: Array
+    """Its two lateral edges as rows, xy, Å."""
+
+
+def crystal_information(
     *,
     parameters: ProjectedParameters,
     occupation: Occupation,
@@ -44,28 +55,20 @@ def field_information(
     acquisition: StemAcquisition,
     simulation: Simulation,
     noise: Noise,
-) -> Information:
-    """Return the information about the columns of Li-rich oxide in a scanned field.
+) -> CrystalInformation:
+    """Return the information about the columns of Li-rich oxide in an endless field.
 
     Parameters
     ----------
-    columns : xarray.Dataset
-        The true columns of the field with lattice indices, those near its border flagged
-        ``edge``.
     parameters : ProjectedParameters
         Of the crystal.
     occupation : Occupation
     thickness : float
         Å.
     acquisition : StemAcquisition
+        Its scan plays no part: the dose is spread evenly.
     simulation : Simulation
     noise : Noise
-
-    Returns
-    -------
-    Information
-        Parameters ``<species><i>,<j>[+-].x``, ``.y`` (Å) and ``.strength``; the eight distances,
-        their means over the field's inner pairs and, with ``_single``, one pair each.
     """
     cell = average_crystal(parameters, thickness=thickness, occupation=occupation)
     labels = _labels(cell)
@@ -74,8 +77,27 @@ def field_information(
     known = column_information(
         cell, groups, acquisition=acquisition, simulation=simulation, noise=noise
     )
-    place = {(*kind[:2], kind[2] % 2): n for n, kind in enumerate(kinds)}
-    matrix = _field_matrix(columns, known, place, kinds, np.asarray(cell.cell)[:2, :2])
+    return CrystalInformation(known=known, kinds=kinds, cell=np.asarray(cell.cell)[:2, :2])
+
+
+def field_information(columns: xr.Dataset, crystal: CrystalInformation) -> Information:
+    """Return the information about the columns of Li-rich oxide in a scanned field.
+
+    Parameters
+    ----------
+    columns : xarray.Dataset
+        The true columns of the field with lattice indices, those near its border flagged
+        ``edge``.
+    crystal : CrystalInformation
+
+    Returns
+    -------
+    Information
+        Parameters ``<species><i>,<j>[+-].x``, ``.y`` (Å) and ``.strength``; the eight distances,
+        their means over the field's inner pairs and, with ``_single``, one pair each.
+    """
+    place = {(*kind[:2], kind[2] % 2): n for n, kind in enumerate(crystal.kinds)}
+    matrix = _field_matrix(columns, crystal.known, place, crystal.kinds, crystal.cell)
     names = _names(columns)
     gradients = _gradients(columns, len(names))
     units = dict.fromkeys(gradients, "Å") | {n: "Å" for n in names if not n.endswith("strength")}

@@ -15,6 +15,7 @@ import xarray as xr
 from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import csr_matrix
 
+from echolith.errors import BadInputError
 from echolith.forward.projection import system_matrix
 from echolith.forward.tilts import Tilts
 from echolith.validation.information import Information
@@ -100,7 +101,13 @@ def voxel_covariance(matrix: csr_matrix, held: Mask, counts: Array) -> Array:
     part = matrix[:, np.flatnonzero(held)].toarray()
     information = part.T @ (counts.ravel()[:, None] * part)
     scale = 1 / np.sqrt(np.diag(information))
-    factor = cho_factor(information * np.outer(scale, scale))
+    try:
+        factor = cho_factor(information * np.outer(scale, scale))
+    except np.linalg.LinAlgError:
+        raise BadInputError(
+            f"{counts.shape[0]} tilts leave some of the {len(scale)} voxels of a slice "
+            "undetermined; use more tilts or fewer pixels"
+        ) from None
     return np.asarray(cho_solve(factor, np.diag(scale)) * scale[:, None])
 
 

@@ -9,6 +9,7 @@ import xarray as xr
 from echolith.forward.acquisition import Settings
 from echolith.protocols import Forward, Metric, Noise, Solver
 from echolith.validation.diagnosis import Finding
+from echolith.validation.exposure import Exposure
 from echolith.validation.information import Information
 from echolith.validation.residuals import array_residuals
 from echolith.validation.statistics import Residuals
@@ -65,6 +66,8 @@ class Scenario:
         ``residuals(estimate, truth) -> {kind: Residuals}``: errors value by value with their
         reported standard deviations, for pulls and single values; by default every array that
         estimate and truth share.
+    exposure : Exposure, optional
+        What the measurement takes, for plans by dose and time.
     """
 
     name: str
@@ -81,6 +84,7 @@ class Scenario:
     information: Callable[[Any], Information] | None = None
     diagnose: Callable[[xr.Dataset, xr.Dataset], list[Finding]] | None = None
     residuals: Callable[[xr.Dataset, xr.Dataset], dict[str, Residuals]] = array_residuals
+    exposure: Exposure | None = None
 
     def simulate(self, *, seed: int, noise_free: bool = False) -> Sample:
         """Simulate one case in memory.

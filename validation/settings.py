@@ -36,21 +36,21 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     >>> parse_assignments(["beam.energy=2e5", "scan.shape=[64, 64]"])
     {'beam': {'energy': 200000.0}, 'scan': {'shape': [64, 64]}}
     """
-    nested: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for text in assignments:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
             raise BadInputError(f"'{text}' is not of the form name=value, e.g. beam.energy=2e5")
         try:
-            parsed = _number_or(yaml.safe_load(value))
+            parsed = number_or(yaml.safe_load(value))
         except yaml.YAMLError as error:
             raise BadInputError(f"the value in '{text}' cannot be read as YAML: {error}") from error
-        nested = merge(nested, _nest(name.strip().split("."), parsed))
-    return nested
+        found = merge(found, nested(name.strip(), parsed))
+    return found
 
 
-def _number_or(value: Any) -> Any:
-    """YAML 1.1 reads ``2e5`` as text; people mean a number."""
+def number_or(value: Any) -> Any:
+    """Return a number for text like ``2e5``, which YAML 1.1 does not read as one."""
     if isinstance(value, str):
         try:
             return float(value)
@@ -59,9 +59,10 @@ def _number_or(value: Any) -> Any:
     return value
 
 
-def _nest(path: list[str], value: Any) -> dict[str, Any]:
-    for name in reversed(path):
-        value = {name: value}
+def nested(name: str, value: Any) -> dict[str, Any]:
+    """Return ``{"a": {"b": value}}`` for the dotted name ``a.b``."""
+    for part in reversed(name.split(".")):
+        value = {part: value}
     return dict(value)
 
 

@@ -132,6 +132,14 @@ def test_export_then_invert_gives_the_same_estimate(command: Command, tmp_path: 
         (["run", "--config", "none.yaml"], "none.yaml"),
         (["describe", "nothing"], "li-rich-oxide"),
         (["run", "--seed", "-1"], "--seed"),
+        (["run", "--plan", "none.json"], "none.json"),
+        (["plan", "li-hrtem", "--over", "carbon", "--target", "spacing=1"], "neither name=[value"),
+        (["plan", "li-hrtem", "--over", "carbn=[1]", "--target", "spacing=1"], "did you mean"),
+        (["plan", "li-hrtem", "--over", "carbon=[1]", "--target", "spacing"], "not name=number"),
+        (
+            ["plan", "li-hrtem", "--over", "carbon=[1]", "--target", "a=1", "--budget", "dse=1"],
+            "did you mean 'dose'",
+        ),
         (["no-such-command"], "no-such-command"),
     ],
 )

@@ -24,6 +24,7 @@ from echolith.structures.phosphate_raster import true_volume
 from echolith.structures.plate_packing import PackingRegion
 from echolith.units import Electronvolt
 from echolith.validation.composition_bound import composition_information
+from echolith.validation.exposure import Exposure
 from echolith.validation.gauge import nothing_free
 from echolith.validation.information import Information
 from echolith.validation.metrics import absolute_error, mean_error, root_mean_square
@@ -107,6 +108,18 @@ def lfp_tomography(settings: LfpTomographySettings) -> Scenario:
         ),
         residuals=composition_residuals,
         information=partial(_information, settings),
+        exposure=_exposure(settings),
+    )
+
+
+def _exposure(settings: LfpTomographySettings) -> Exposure:
+    views = len(settings.tilts.angles) * len(settings.energies)
+    area = settings.tilts.voxel_size**2
+    return Exposure(
+        dose=settings.incident * views / area,
+        dose_unit="photons/Å²",
+        values=views * settings.pixels**2,
+        proportional=("incident",),
     )
 
 

@@ -24,6 +24,7 @@ from echolith.structures.phosphate_ensemble import PlateEnsemble, phosphate_ense
 from echolith.structures.phosphate_plates import PhosphateSpecimen
 from echolith.structures.plate_packing import PackingRegion
 from echolith.units import Angstrom, Degree, Electronvolt
+from echolith.validation.exposure import Exposure
 from echolith.validation.gauge import nothing_free
 from echolith.validation.information import Information
 from echolith.validation.metrics import (
@@ -129,6 +130,15 @@ def lfp_xas(settings: LfpXasSettings) -> Scenario:
             "none in the estimate where the path is not significant.",
         ),
         information=partial(_information, settings),
+        exposure=_exposure(settings),
+    )
+
+
+def _exposure(settings: LfpXasSettings) -> Exposure:
+    return Exposure(
+        dose=settings.incident * settings.energy_count / settings.pixel_size**2,
+        dose_unit="photons/Å²",
+        values=settings.energy_count * settings.pixels**2,
     )
 
 

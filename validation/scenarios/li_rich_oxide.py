@@ -5,7 +5,7 @@ distances (Song et al., Joule 6 (2022)).
 """
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +30,13 @@ from echolith.inverse.distances import measure_distances
 from echolith.inverse.projected_columns import ColumnSolver, recover_columns
 from echolith.structures.columns import Rectangle, true_columns, true_distances, true_pairs
 from echolith.units import ElectronsPerSquareAngstrom
-from echolith.validation.column_bound import field_information
+from echolith.validation.column_bound import (
+    CrystalInformation,
+    crystal_information,
+    field_information,
+)
 from echolith.validation.diagnosis import diagnose_columns
+from echolith.validation.exposure import Exposure, PreparedInformation
 from echolith.validation.gauge import remove_shift
 from echolith.validation.information import Information
 from echolith.validation.metrics import (
@@ -119,20 +124,63 @@ def li_rich_oxide(settings: LiRichOxideSettings) -> Scenario:
         ),
         residuals=column_residuals,
         diagnose=diagnose_columns,
-        information=partial(information, settings) if settings.structure is None else None,
+        information=information(settings) if settings.structure is None else None,
+        exposure=_exposure(settings),
     )
 
 
-def information(settings: LiRichOxideSettings, specimen: Atoms) -> Information:
+def information(settings: LiRichOxideSettings) -> PreparedInformation:
     """Return what a measurement tells about the columns; the scan is taken as it was meant."""
-    return field_information(
-        _columns_in_scan(settings, specimen),
-        parameters=settings.parameters,
-        occupation=settings.occupation,
-        thickness=settings.thickness,
-        acquisition=settings.acquisition,
-        simulation=settings.simulation,
-        noise=PoissonCounting(),
+    # The dear part is that of an endless crystal under an even dose, whatever is scanned of it.
+    key = settings.model_dump_json(exclude={"scan", "distortion", "residual", "solver"})
+    return PreparedInformation(
+        key=key,
+        prepare=partial(
+            crystal_information,
+            parameters=settings.parameters,
+            occupation=settings.occupation,
+            thickness=settings.thickness,
+            acquisition=settings.acquisition,
+            simulation=settings.simulation,
+            noise=PoissonCounting(),
+        ),
+        finish=partial(_field_information, settings),
+    )
+
+
+def _field_information(
+    settings: LiRichOxideSettings, crystal: CrystalInformation, specimen: Atoms
+) -> Information:
+    return field_information(_columns_in_scan(settings, specimen), crystal)
+
+
+def _same_field(scan: Scan, step: Any) -> dict[str, Any]:
+    steps = np.broadcast_to(np.asarray(step, dtype=float), 2)
+    shape = np.maximum(1, np.rint(np.array(scan.extent) / steps))
+    return {"scan.shape": [int(n) for n in shape]}
+
+
+def _exposure(settings: LiRichOxideSettings) -> Exposure:
+    scan, beam = settings.scan, settings.beam
+    positions = int(np.prod(scan.shape))
+    # Ptychography transfers frequencies up to twice the semiangle if the scan samples them.
+    finest = beam.wavelength / (4 * beam.semiangle * 1e-3)
+    coarse = max(scan.step) > finest * (1 + 1e-9)
+    return Exposure(
+        dose=settings.dose,
+        dose_unit="e/Å²",
+        published=8.7e4,
+        source="Song et al., Joule 6 (2022) 1049: 2.9e4 to 8.7e4 e/Å²",
+        seconds=positions * settings.distortion.dwell,
+        values=positions * int(np.prod(settings.detector.shape)),
+        proportional=("dose",),
+        follows={"scan.step": partial(_same_field, scan)},
+        limits=(
+            f"scan step {max(scan.step):.3g} Å, more than wavelength / (4 semiangle) = "
+            f"{finest:.3g} Å: spatial frequencies alias",
+        )
+        if coarse
+        else (),
     )
 
 

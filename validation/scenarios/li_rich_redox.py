@@ -180,7 +180,7 @@ def li_rich_redox(settings: LiRichRedoxSettings) -> Scenario:
 def _information(settings: LiRichRedoxSettings, specimens: Specimens) -> Information:
     """Join what the exposures tell; a change is the difference of two means over the field."""
     states = settings.exposures[:2]
-    parts = [information(settings.alone(s), specimens[s.value]) for s in states]
+    parts = [information(settings.alone(s))(specimens[s.value]) for s in states]
     names = tuple(
         f"{state.value} {name}"
         for state, part in zip(states, parts, strict=True)

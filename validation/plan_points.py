@@ -1,0 +1,194 @@
+"""The bound at every point of a plan: computed once where it can be, kept, and scaled."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from echolith import __version__
+from echolith.errors import BadInputError, near_match
+from echolith.validation.bounds import bound_of
+from echolith.validation.case_store import CaseStore
+from echolith.validation.exposure import Exposure, PreparedInformation
+from echolith.validation.mean_store import code_of
+from echolith.validation.plan_axes import Point, with_point
+from echolith.validation.scenario import Scenario
+from echolith.validation.settings import resolve
+
+BOUNDING = ("echolith.validation", "echolith.forward", "echolith.structures")
+"""Rooms of echolith whose code decides a bound."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointBound:
+    """What is known of one point.
+
+    Attributes
+    ----------
+    point : mapping
+        Values of the settings by dotted name.
+    bounds : mapping of str to float
+        Smallest standard deviation of every quantity; infinite where the data do not tell it.
+    exposure : Exposure, optional
+    unfit : tuple of str
+        Why these settings cannot be used; empty: they can.
+    """
+
+    point: Point
+    bounds: Mapping[str, float] = field(default_factory=dict)
+    exposure: Exposure | None = None
+    unfit: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """Bounds of a scenario at other settings than its own.
+
+    Attributes
+    ----------
+    make : callable
+        ``make(settings) -> Scenario``.
+    base : Scenario
+        What a plan starts from.
+    seed : int
+        Of the specimen.
+    store : Path, optional
+        Folder for bounds, so that a plan broken off goes on where it was.
+    """
+
+    make: Callable[[Any], Scenario]
+    base: Scenario
+    seed: int = 0
+    store: Path | None = None
+    _prepared: dict[Any, Any] = field(default_factory=dict, repr=False)
+    _known: dict[str, dict[str, float]] = field(default_factory=dict, repr=False)
+
+    def at(self, point: Point) -> PointBound:
+        """Return the bound at a point, settings that do not fit together told as a reason."""
+        try:
+            scenario = self.scenario(point)
+            key, factor = self._reference(scenario, point)
+            known = self._bound(key)
+        except BadInputError as error:
+            return PointBound(point=point, unfit=(str(error),))
+        exposure = scenario.exposure
+        return PointBound(
+            point=point,
+            bounds={name: value / np.sqrt(factor) for name, value in known.items()},
+            exposure=exposure,
+            unfit=() if exposure is None else exposure.limits,
+        )
+
+    def scenario(self, point: Point) -> Scenario:
+        """Return the scenario at a point.
+
+        Raises
+        ------
+        BadInputError
+            If the settings are implausible or do not fit together.
+        """
+        plain = with_point(self.base.settings.model_dump(), point)
+        return self.make(resolve(type(self.base.settings), plain))
+
+    def computed(self, points: list[Point]) -> int:
+        """Return how many bounds have to be computed for some points."""
+        keys = set()
+        for point in points:
+            try:
+                keys.add(_text(self._reference(self.scenario(point), point)[0]))
+            except BadInputError:
+                continue
+        return sum(self._kept(key).read(0) is None for key in keys - set(self._known))
+
+    def _reference(self, scenario: Scenario, point: Point) -> tuple[Point, float]:
+        """Return the point with proportional settings as in the base, and what that changes."""
+        exposure = scenario.exposure
+        free = set() if exposure is None else set(exposure.proportional) & set(point)
+        key = {name: value for name, value in point.items() if name not in free}
+        own = self.base.settings.model_dump()
+        return key, float(
+            np.prod([float(point[name]) / float(point_value(own, name)) for name in free])
+        )
+
+    def _bound(self, key: Point) -> dict[str, float]:
+        text = _text(key)
+        if text not in self._known:
+            kept = self._kept(text)
+            found = kept.read(0)
+            if found is None:
+                found = {name: _plain(v) for name, v in self._compute(key).items()}
+                kept.write(0, found)
+            self._known[text] = {
+                name: np.inf if value is None else float(value) for name, value in found.items()
+            }
+        return self._known[text]
+
+    def _compute(self, key: Point) -> dict[str, float]:
+        scenario = self.scenario(key)
+        information = scenario.information
+        if information is None:
+            raise BadInputError(
+                f"scenario {scenario.name!r} has no information to plan by; expected one that "
+                "'echolith bound' takes"
+            )
+        specimen = scenario.build(self.seed)
+        if isinstance(information, PreparedInformation):
+            if information.key not in self._prepared:
+                self._prepared[information.key] = information.prepare()
+            told = information.finish(self._prepared[information.key], specimen)
+        else:
+            told = information(specimen)
+        bound = bound_of(told)
+        return {str(n): float(v) for n, v in bound.data_vars.items() if not v.ndim}
+
+    @cached_property
+    def _code(self) -> str:
+        return hashlib.blake2b(b"".join(code_of(BOUNDING)), digest_size=8).hexdigest()
+
+    def _kept(self, text: str) -> CaseStore:
+        decides = {
+            "version": __version__,
+            "code": self._code,
+            "scenario": self.base.name,
+            "settings": self.base.settings.model_dump(mode="json"),
+            "point": text,
+            "seed": self.seed,
+        }
+        return CaseStore.open(self.store, decides)
+
+
+def _text(point: Point) -> str:
+    return json.dumps(point, sort_keys=True)
+
+
+def point_value(settings: Mapping[str, Any], name: str) -> Any:
+    """Return the value of a setting by its dotted name.
+
+    Raises
+    ------
+    BadInputError
+        If there is no such setting.
+    """
+    inner: Any = settings
+    for part in name.split("."):
+        if not isinstance(inner, Mapping) or part not in inner:
+            raise BadInputError(f"unknown setting '{name}'; {near_match(name, _names(settings))}")
+        inner = inner[part]
+    return inner
+
+
+def _names(settings: Mapping[str, Any], prefix: str = "") -> list[str]:
+    found = []
+    for name, value in settings.items():
+        inner = _names(value, f"{prefix}{name}.") if isinstance(value, Mapping) else []
+        found += inner or [prefix + name]
+    return found
+
+
+def _plain(value: float) -> float | None:
+    return value if np.isfinite(value) else None
