@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import (
     binary_dilation,
+    binary_erosion,
     binary_opening,
     correlate1d,
     maximum_filter,
@@ -23,20 +24,22 @@ CLIP = 2.5
 SURE = 3.0
 """Standard deviations above it from which a pixel shows the particle."""
 RIM = 2
-"""Pixels about the particle that are not taken for film."""
+"""Pixels on either side of the particle's outline, neither film nor inside."""
 LEAST_FILM = 16
 """Pixels of film that its level is taken from."""
 
 
 class Film(NamedTuple):
-    """Level of the film in a map and its variance; where the particle is, its rim with it.
+    """Level of the film in a map and its variance; where the particle is.
 
-    Without enough film the level is NaN.
+    ``particle`` with the rim about it, ``inside`` without its own. Without enough film the level is
+    NaN.
     """
 
     level: float
     variance: float
     particle: Mask
+    inside: Mask
 
 
 def log_ratio(unfiltered: Moved, filtered: Moved, *, exposure: float) -> Moved:
@@ -64,8 +67,9 @@ def film_of(ratio: Moved) -> Film:
     """Tell film from particle in a map: the film is the lowest level that many pixels share."""
     known = np.isfinite(ratio.values)
     values, std = ratio.values[known], np.sqrt(ratio.variance[known])
+    none = np.zeros(known.shape, dtype=bool)
     if len(values) < LEAST_FILM:
-        return Film(np.nan, np.nan, np.zeros(known.shape, dtype=bool))
+        return Film(np.nan, np.nan, none, none)
     level = float(np.percentile(values, 10))
     for _ in range(20):
         near = np.abs(values - level) < CLIP * std
@@ -73,13 +77,16 @@ def film_of(ratio: Moved) -> Film:
     above = np.zeros(known.shape, dtype=bool)
     above[known] = values - level > SURE * std
     # Single pixels stand out by chance.
-    particle = binary_dilation(binary_opening(above, np.ones((2, 2))), iterations=RIM)
+    body = binary_opening(above, np.ones((2, 2)))
+    particle = binary_dilation(body, iterations=RIM)
+    inside = binary_erosion(body | ~known, np.ones((2 * RIM + 1, 2 * RIM + 1)), border_value=1)
+    inside &= body
     film = known & ~particle
     if film.sum() < LEAST_FILM:
-        return Film(np.nan, np.nan, particle)
+        return Film(np.nan, np.nan, particle, inside)
     weight = 1 / ratio.white[film]
     mean = float((ratio.values[film] * weight).sum() / weight.sum())
-    return Film(mean, float(1 / weight.sum()), particle)
+    return Film(mean, float(1 / weight.sum()), particle, inside)
 
 
 def mixing(values: Array) -> Array:

@@ -82,8 +82,8 @@ def recover_thickness(
     }
     return xr.Dataset(
         {
-            **of_pixels(found, others),
-            **of_the_whole(found, others, film.particle, pixel=pixel),
+            **of_pixels(found, others, film),
+            **of_the_whole(found, others, film, pixel=pixel),
             **of_images(shifts, acquisition.pixel),
         },
         coords={"image": list(IMAGES), **axes},

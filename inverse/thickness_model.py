@@ -28,8 +28,6 @@ Array = npt.NDArray[np.float64]
 REFERENCE = IMAGES.index("zero_loss")
 THICKEST_FILM = 3.0
 """t/lambda of a film that is looked for."""
-ALL_OXIDE = 6000.0
-"""Å, more than tables reach."""
 
 
 class ThicknessOptions(Settings):
@@ -83,7 +81,7 @@ class Known:
 
     def changed(self, options: ThicknessOptions) -> Iterator["Known"]:
         """Yield it with one thing changed by its standard deviation, for one thing at a time."""
-        yield replace(self, steps=0.0)
+        yield replace(self, steps=-self.steps)
         if self.oxide:
             yield replace(self, rim=1.5 * self.rim)
         if options.oxide_std:
@@ -113,7 +111,8 @@ class Known:
 class Maps(NamedTuple):
     """Level of the film, maps (y, x), and the variances of counting.
 
-    ``white``: a pixel's part in the variance of a sum over many.
+    ``white``: a pixel's part in the variance of a sum over many. ``expected``: t/lambda of the
+    particle, weighted by how much lithium goes with it in oxide and metal.
     """
 
     support: float
@@ -124,6 +123,7 @@ class Maps(NamedTuple):
     thickness_variance: Array
     thickness_white: Array
     lithium: ElementalMap
+    expected: Array
 
 
 def maps_of(images: list[Moved], film: Film, known: Known, options: ThicknessOptions) -> Maps:
@@ -143,28 +143,35 @@ def maps_of(images: list[Moved], film: Film, known: Known, options: ThicknessOpt
     thick = LossTable.of(acquisition, losses, support=THICKEST_FILM, oxide=0.0)
     level, level_slope = (float(value[0]) for value in thick.thickness(np.array([film.level])))
     metal, oxide, _ = losses.paths
-    tau, slope, lithium = _under(images, ratio, level, known, oxide=known.oxide)
+    support = max(level, 0.0) if np.isfinite(level) else 0.0
+    table = LossTable.of(acquisition, losses, support=support, oxide=known.oxide)
+    seen, slope = table.thickness(ratio.values)
     own = slope**2 * ratio.variance
+    tau = seen + known.steps * steps(seen, np.sqrt(own), known.camera)
     above = tau - level
     coated = above > known.oxide / oxide
     rate = np.where(coated, metal, oxide)
     length = np.where(coated, known.oxide + metal * (above - known.oxide / oxide), oxide * above)
-    if known.oxide > 0:
-        share = _along_the_shell(coated, known, pixel=acquisition.pixel * options.binning)
-        _, _, all_oxide = _under(images, ratio, level, known, oxide=ALL_OXIDE)
-        lithium = ElementalMap(
-            *(np.asarray(a + share * (b - a)) for a, b in zip(lithium, all_oxide, strict=True))
-        )
-        length = length + share * (oxide * above - length)
+    bare = _along_the_shell(coated, known, pixel=acquisition.pixel * options.binning)
+    lithium = elemental_map(
+        _signals(images, acquisition),
+        tau,
+        own,
+        known.steps * mixing(tau) * losses.lithium[0] * metal,
+        acquisition=acquisition,
+        table=table,
+    )
+    richer = losses.lithium[1] * oxide / (losses.lithium[0] * metal)
     return Maps(
         support=level,
         support_variance=film.variance * level_slope**2,
         tau=tau,
         tau_variance=own,
-        thickness=length,
+        thickness=length + bare * (oxide * above - length),
         thickness_variance=rate**2 * (own + film.variance * level_slope**2),
         thickness_white=(rate * slope) ** 2 * ratio.white,
         lithium=lithium,
+        expected=above * (1 + bare * (richer - 1)),
     )
 
 
@@ -177,26 +184,6 @@ def _along_the_shell(coated: npt.NDArray[np.bool_], known: Known, *, pixel: floa
         return np.zeros(coated.shape)
     depth = distance_transform_edt(coated) - 1.5
     return np.asarray(coated * np.clip(known.rim * known.oxide / (2 * pixel) - depth, 0, 1))
-
-
-def _under(
-    images: list[Moved], ratio: Moved, level: float, known: Known, *, oxide: float
-) -> tuple[Array, Array, ElementalMap]:
-    """Return t/lambda, its slope by the log-ratio, and lithium, if rays met so much oxide, Å."""
-    support = max(level, 0.0) if np.isfinite(level) else 0.0
-    table = LossTable.of(known.acquisition, known.losses, support=support, oxide=oxide)
-    seen, slope = table.thickness(ratio.values)
-    tau = seen + known.steps * steps(seen, np.sqrt(slope**2 * ratio.variance), known.camera)
-    mixed = known.steps * mixing(tau)
-    lithium = elemental_map(
-        _signals(images, known.acquisition),
-        tau,
-        slope**2 * ratio.variance,
-        mixed * known.losses.lithium[0] * known.losses.paths[0],
-        acquisition=known.acquisition,
-        table=table,
-    )
-    return tau, slope, lithium
 
 
 def ratio_of(images: list[Moved], acquisition: FilteredAcquisition) -> Moved:

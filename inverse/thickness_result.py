@@ -13,7 +13,7 @@ from echolith.inverse.thickness_model import Maps, ThicknessOptions
 Array = npt.NDArray[np.float64]
 
 
-def of_pixels(found: Maps, others: list[Maps]) -> dict[str, Any]:
+def of_pixels(found: Maps, others: list[Maps], film: Film) -> dict[str, Any]:
     """Return the maps and their standard deviations.
 
     Parameters
@@ -21,8 +21,11 @@ def of_pixels(found: Maps, others: list[Maps]) -> dict[str, Any]:
     found : Maps
     others : list of Maps
         The same with one thing changed by its standard deviation each.
+    film : Film
     """
     lithium = found.lithium
+    # A ray of the rim meets who knows how much oxide, which has a background of its own.
+    told = np.where(film.particle & ~film.inside, np.nan, lithium.areal_density)
 
     def std(variance: Array, value: Array, changed: list[Array]) -> Array:
         common = sum(((one - value) ** 2 for one in changed), start=np.zeros(value.shape))
@@ -37,7 +40,7 @@ def of_pixels(found: Maps, others: list[Maps]) -> dict[str, Any]:
             "Å",
         ),
         "areal_density": (
-            lithium.areal_density,
+            told,
             lithium.variance,
             [o.lithium.areal_density for o in others],
             "1/Å²",
@@ -54,44 +57,45 @@ def of_pixels(found: Maps, others: list[Maps]) -> dict[str, Any]:
     return maps
 
 
-def of_the_whole(
-    found: Maps, others: list[Maps], particle: npt.NDArray[np.bool_], *, pixel: float
-) -> dict[str, Any]:
-    """Return support, volume and lithium, sums over the particle and the rim about it.
+def of_the_whole(found: Maps, others: list[Maps], film: Film, *, pixel: float) -> dict[str, Any]:
+    """Return support, volume and lithium of the particle and the rim about it.
+
+    Lithium is measured inside; in the rim there is as much more as goes with its t/lambda.
 
     Parameters
     ----------
     found, others
         As for `of_pixels`.
-    particle : array of bool (y, x)
+    film : Film
     pixel : float
         Å.
     """
-    thick = particle & np.isfinite(found.thickness)
-    seen = particle & np.isfinite(found.lithium.areal_density)
+    thick = film.particle & np.isfinite(found.thickness)
+    inside = film.inside & np.isfinite(found.lithium.areal_density)
+
+    def volume(maps: Maps) -> float:
+        return pixel**2 * float(maps.thickness[thick].sum())
+
+    def by_inside(maps: Maps) -> float:
+        return float(maps.expected[thick].sum() / maps.expected[inside].sum())
+
+    def lithium(maps: Maps) -> float:
+        return pixel**2 * float(maps.lithium.areal_density[inside].sum()) * by_inside(maps)
+
     # The level of the film is under every pixel.
     slope = np.sqrt(found.support_variance) * _per_tau(found, thick)
-    rows = {
-        "support": (lambda maps: maps.support, found.support_variance, "1"),
-        "volume": (
-            lambda maps: pixel**2 * float(maps.thickness[thick].sum()),
-            pixel**4 * (found.thickness_white[thick].sum() + slope**2),
-            "Å³",
-        ),
-        "lithium": (
-            lambda maps: pixel**2 * float(maps.lithium.areal_density[seen].sum()),
-            pixel**4 * found.lithium.white[seen].sum(),
-            "1",
-        ),
-    }
-    asked = np.isfinite(found.support)
+    rows = {"support": (lambda maps: maps.support, found.support_variance, "1")}
+    rows["volume"] = (volume, pixel**4 * (found.thickness_white[thick].sum() + slope**2), "Å³")
+    counting = pixel**4 * float(found.lithium.white[inside].sum())
+    rows["lithium"] = (lithium, counting * (by_inside(found) if inside.any() else 1) ** 2, "1")
+    needed = {"support": film.particle | True, "volume": thick, "lithium": inside}
     numbers: dict[str, Any] = {}
     for name, (of, variance, unit) in rows.items():
-        known = asked and (name == "support" or (thick.any() and seen.any()))
-        value = of(found)
-        std = np.sqrt(variance + sum((of(other) - value) ** 2 for other in others))
-        numbers[name] = ((), value if known else np.nan, {"units": unit})
-        numbers[f"{name}_std"] = ((), std if known else np.nan, {"units": unit})
+        known = np.isfinite(found.support) and needed[name].any()
+        value = of(found) if known else np.nan
+        common = sum((of(other) - value) ** 2 for other in others) if known else np.nan
+        numbers[name] = ((), value, {"units": unit})
+        numbers[f"{name}_std"] = ((), float(np.sqrt(variance + common)), {"units": unit})
     return numbers
 
 
@@ -136,4 +140,7 @@ def undetermined(
         )
     elif not film.particle.any():
         told.append("volume and lithium: nothing stands out from the film")
+    else:
+        rim = int((film.particle & ~film.inside).sum())
+        told.append(f"lithium of {rim} pixels at the outline: oxide and metal share them")
     return told
