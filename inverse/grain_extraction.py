@@ -34,6 +34,8 @@ FAILURES = 4
 """Candidates in a row that win too little, after which no other is looked for."""
 GAIN = 0.3
 """Part of its likelihood that a grain must add to what others explain in its pixels."""
+FAINTEST = 0.15
+"""Of the mean power of the other grains' fringes; fainter ones are what was left of those."""
 ALIKE = 0.5
 """Correlation from which fringes are one grain's ..."""
 SAME = 1.0
@@ -198,7 +200,7 @@ class _Apart:
             won = parted([*self.grains, new], rules) == len(self.grains) + 1
             if won.sum() * self.pixel**2 < self.options.least_area or self._is_known(new, won):
                 return False
-            if self._gain(new, won) < GAIN:
+            if self._gain(new, won) < GAIN or self._power(new, won) < FAINTEST:
                 return False
             new = grown(image, won.astype(float), new.fit, rules)
         after = shared([*self.grains, new], rules)
@@ -212,6 +214,11 @@ class _Apart:
         ]
         self.grains = shared(fitted, rules)
         return True
+
+    def _power(self, new: Grain, won: Mask) -> float:
+        """Return the power of a grain's fringes by the mean of the others'."""
+        others = [float((one.shown[one.weight > 0] ** 2).mean()) for one in self.grains]
+        return float((new.shown[won] ** 2).mean() / np.mean(others)) if others else 1.0
 
     def _gain(self, new: Grain, won: Mask) -> float:
         """Return which part of the likelihood of a grain the others have not."""
