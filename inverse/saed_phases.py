@@ -33,7 +33,11 @@ LIKELY = 12.0
 MOST_SETS = 10
 MOST_REPLACED = 8
 """Rings of an unknown phase that may take the place of a candidate."""
-ROUNDS = 4
+ROUNDS = 3
+FEW_STEPS = 2
+"""Of the fit while rings are added one by one."""
+PATIENCE = 2
+"""Rings in a row that may lower the evidence before the next one raises it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +111,9 @@ def _with_unknown(problem: RingProblem, best: RingFit) -> list[RingFit]:
     if fit.evidence < best.evidence:
         return fits
     for _ in range(ROUNDS):
-        fits = _best_sets(problem, [_challenged(problem, fit)])
+        tried = _challenged(problem, fit)
+        fits = _best_sets(problem, tried)
+        fits += [one for one in tried if one not in fits]
         again = with_free_rings(problem, fits[0], most=MOST_SINGLE)
         if again.evidence <= fits[0].evidence:
             break
@@ -116,17 +122,17 @@ def _with_unknown(problem: RingProblem, best: RingFit) -> list[RingFit]:
 
 
 def with_free_rings(problem: RingProblem, fit: RingFit, *, most: int) -> RingFit:
-    """Return the fit with single rings, at least one, as long as each raises the evidence."""
-    best: RingFit | None = None
+    """Return the fit with single rings, at least one, as many as raise the evidence."""
+    tried: list[RingFit] = []
     for _ in range(most):
         state = _with_ring(problem, fit)
         if state is None:
             break
-        fit = fit_rings(problem, state, steps=2)
-        if best is not None and fit.evidence < best.evidence:
+        fit = fit_rings(problem, state, steps=FEW_STEPS)
+        tried.append(fit)
+        if len(tried) > PATIENCE and _best(tried) not in tried[-PATIENCE:]:
             break
-        best = fit
-    return fit_rings(problem, (best or fit).state)
+    return fit_rings(problem, _best(tried).state) if tried else fit
 
 
 def _with_ring(problem: RingProblem, fit: RingFit) -> RingState | None:
@@ -153,18 +159,21 @@ def _with_ring(problem: RingProblem, fit: RingFit) -> RingState | None:
     )
 
 
-def _challenged(problem: RingProblem, best: RingFit) -> RingFit:
-    """Put rings of an unknown phase in the place of every phase that was found.
+def _challenged(problem: RingProblem, best: RingFit) -> list[RingFit]:
+    """Return the fit, and others with rings of an unknown phase in the place of each of its phases.
 
     Beside a phase that is not among the candidates, one of them may be found for a ring or two
     that it happens to share.
     """
-    for index in best.state.chosen:
-        other = with_free_rings(
-            problem, fit_rings(problem, without(best.state, index)), most=MOST_REPLACED
-        )
-        best = _best([best, other])
-    return best
+    return [
+        best,
+        *(
+            with_free_rings(
+                problem, fit_rings(problem, without(best.state, index)), most=MOST_REPLACED
+            )
+            for index in best.state.chosen
+        ),
+    ]
 
 
 def without(state: RingState, index: int) -> RingState:

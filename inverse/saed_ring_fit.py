@@ -28,8 +28,8 @@ SLACK = 1.0
 """Nats by which a step may lower the evidence: the volume changes on the way."""
 SETTLED = 0.02
 """Of a standard deviation, below which a step is the last."""
-SINGLE = 0.1
-"""Of the electrons in all rings, mean of those in a single one before the pattern is seen."""
+DECADES = 3.0
+"""Over which the mean of the electrons in single rings may lie, before the pattern is seen."""
 MOST_SINGLE = 40
 """Rings of an unknown phase that are taken in."""
 LEAST_MEAN = 0.02
@@ -67,7 +67,7 @@ class Whitening:
         return float(np.log(self.noise).sum() + np.log(np.diag(self.factor)).sum())
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class RingFit:
     """A set of phases with its best values.
 
@@ -141,8 +141,10 @@ def _at(problem: RingProblem, state: RingState) -> RingFit:
 
 
 def _newton_step(problem: RingProblem, fit: RingFit) -> tuple[Array, float]:
-    """Return a step towards the best values, no longer than is safe, and its whole length in
-    standard deviations."""
+    """Return a step towards the best values, cut to what is safe, and its whole length.
+
+    The length is in standard deviations.
+    """
     away, precision = fit.state.prior_pulls(problem.options)
     rest = (problem.profile.mean - fit.calculated)[:, None]
     gradient = fit.whitening.product(fit.slopes, rest)[:, 0] - precision * away
@@ -162,13 +164,24 @@ def _log_prior(
     proper = precision > 0
     value = 0.5 * np.log(precision[proper]).sum() + 0.5 * np.log(2 * np.pi) * (~proper).sum()
     value -= n * np.log(problem.most)
-    # Single rings have no order, any number up to the most is as likely, and one is a small part.
-    scale = problem.most * SINGLE
-    value += gammaln(m + 1) - m * np.log(np.ptp(problem.profile.radius) * scale)
-    value -= np.maximum(state.heights, 0).sum() / scale + (np.log(MOST_SINGLE) if m else 0.0)
+    value += _single_prior(problem, state.heights)
     stds = np.sqrt(np.diag(covariance))
     amounts = np.concatenate([state.amounts, state.heights])
     spread = np.concatenate([stds[n + 3 : 2 * n + 3], stds[2 * n + 3 + m : 2 * n + 3 + 2 * m]])
     value += log_ndtr(amounts / spread).sum()
     prior = problem.options.prior
     return float(value + n * np.log(prior / (1 - prior)))
+
+
+def _single_prior(problem: RingProblem, heights: Array) -> float:
+    """Return the logarithm of the prior density of places and heights of single rings.
+
+    They have no order, may lie anywhere, and any number up to the most is as likely. Heights are
+    exponential about a mean of which no more is known than `DECADES`: integrated over it.
+    """
+    m, total = len(heights), float(np.maximum(heights, 0).sum())
+    if not m:
+        return 0.0
+    value = gammaln(m + 1) - m * np.log(np.ptp(problem.profile.radius)) - np.log(MOST_SINGLE)
+    value += gammaln(m) - m * np.log(max(total, 1.0)) - np.log(DECADES * np.log(10))
+    return float(value)

@@ -142,7 +142,7 @@ def mean_and_slopes(problem: RingProblem, state: RingState) -> tuple[Array, Arra
     heights of single rings, and factors of the background.
     """
     r = problem.profile.radius
-    n, m = len(state.chosen), len(state.places)
+    n = len(state.chosen)
     parts = [
         template(
             problem.candidates[k], LineShape(gaussian=state.gaussian, lorentzian=w), state.scale, r
