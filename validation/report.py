@@ -173,6 +173,7 @@ def _pictures(content: ReportContent) -> dict[str, Picture]:
         powder_figures,
         statistics_figures,
         strain_figures,
+        thickness_figures,
         volume_figures,
         volume_surfaces,
     )
@@ -234,6 +235,12 @@ def _pictures(content: ReportContent) -> dict[str, Picture]:
             "Truth, estimate and error of every map",
             "Truth and estimate on one scale. What the measurement leaves free (a constant phase, "
             "a phase plane, a shift) is taken out.",
+        ),
+        "thickness": (
+            thickness_figures.thickness_maps,
+            "Thickness and lithium",
+            "Truth, estimate, pull and a profile of t/lambda and of the lithium map",
+            "Truth and estimate on one scale; band: 95 % interval. White: not determined.",
         ),
         "pattern": (
             powder_figures.pattern,
