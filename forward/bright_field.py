@@ -2,8 +2,8 @@
 
 A prism this thick and light shifts the phase by ``sigma V0 t`` and loses ``exp(-t / lambda)`` of
 the intensity to where the objective aperture stops it; optics and camera are those of
-`echolith.forward.hrtem`. Thicknesses are means over points of the wave, so that edges lie where
-they lie and not on the grid.
+`echolith.forward.hrtem`. Chords across the axis and the wave at edges along it are means over
+points of the wave, so that edges lie where they lie and not on the grid.
 """
 
 from functools import partial
@@ -116,12 +116,11 @@ def _frames(
         spectra = []
         for moment, length in moments:
             at = (place[0] + drift[0] * moment, place[1] + drift[1] * moment)
-            phase, loss = _projection(whisker, moment, length, grid, at, acquisition, contrast)
+            values = _wave(whisker, moment, length, grid, at, acquisition, contrast)
             if contrast.carbon:
-                phase += _moved(film, drift, moment, grid)
-            values = np.exp(1j * phase - loss / 2).astype(np.complex64)
+                values = values * np.exp(1j * _moved(film, drift, moment, grid))
             wave = ExitWave(
-                values=values,
+                values=values.astype(np.complex64),
                 sampling=(acquisition.pixel / contrast.points,) * 2,
                 energy=acquisition.energy,
             )
@@ -167,7 +166,7 @@ def _exposures(
     return list(zip(moments.tolist(), whisker.length(moments).tolist(), strict=True))
 
 
-def _projection(
+def _wave(
     whisker: Whisker,
     time: float,
     length: float,
@@ -175,24 +174,28 @@ def _projection(
     place: tuple[float, float],
     acquisition: HrtemAcquisition,
     contrast: BrightFieldContrast,
-) -> tuple[Array, Array]:
-    """Return the phase (rad) and the loss t / lambda at every point."""
+) -> npt.NDArray[np.complex128]:
+    """Return the wave behind base and whisker; a point that an edge cuts holds its mean."""
     size = acquisition.pixel / contrast.points
     c, s = np.cos(np.radians(whisker.direction)), np.sin(np.radians(whisker.direction))
     y, x = grid[0] - place[0], grid[1] - place[1]
     along, across = c * x + s * y, c * y - s * x
     shell = float(whisker.shell_thickness(time))
-    outer = hexagon_corners(whisker.width + 2 * shell, whisker.roll)
-    whole = mean_chord(across, outer, size) * mean_presence(along, 0.0, length, size)
-    metal = whole
-    if shell:
-        inner = hexagon_corners(whisker.width, whisker.roll)
-        core = mean_presence(along, 0.0, max(length - shell, 0.0), size)
-        metal = mean_chord(across, inner, size) * core
-    oxide = whole - metal + contrast.base * mean_presence(along, -np.inf, 0.0, size)
-    potential = contrast.metal_potential * metal + contrast.oxide_potential * oxide
-    loss = metal / contrast.metal_absorption + oxide / contrast.oxide_absorption
-    return interaction_constant(acquisition.energy) * potential, loss
+    whole = mean_chord(across, hexagon_corners(whisker.width + 2 * shell, whisker.roll), size)
+    metal = mean_chord(across, hexagon_corners(whisker.width, whisker.roll), size)
+    sigma = interaction_constant(acquisition.energy)
+    in_metal = 1j * sigma * contrast.metal_potential - 0.5 / contrast.metal_absorption
+    in_oxide = 1j * sigma * contrast.oxide_potential - 0.5 / contrast.oxide_absorption
+    parts = (
+        (-np.inf, 0.0, np.exp(in_oxide * contrast.base)),
+        (0.0, max(length - shell, 0.0), np.exp(in_metal * metal + in_oxide * (whole - metal))),
+        (max(length - shell, 0.0), length, np.exp(in_oxide * whole)),
+    )
+    wave = np.ones(along.shape, dtype=np.complex128)
+    for start, end, behind in parts:
+        if end > start:
+            wave += mean_presence(along, start, end, size) * (behind - 1)
+    return wave
 
 
 def _carbon_spectrum(

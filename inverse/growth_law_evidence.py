@@ -23,6 +23,8 @@ ROUNDS = 14
 FIRST_TIMES = {0: 0, 1: 48, 2: 20, 3: 12}
 """First cells along each unknown time, by the number of those."""
 FIRST_ERRORS = 3
+SHORTEST_MEMORY = 0.25
+"""Of errors, frames: a correlation of 2 %."""
 ALWAYS = 16
 """Cells split in every round, lest a narrow peak hide in one that is not the best."""
 MOST = 160
@@ -165,7 +167,7 @@ def _solved(centre: Array, shape: GrowthShape, series: Series) -> Posterior:
     times = np.sort(shape.earliest + (1 - shape.earliest) * centre[:, : shape.times], axis=1)
     errors = centre[:, shape.times :] if series.largest_correlation > 0 else np.zeros((1, 2))
     share, part = np.broadcast_to(errors, (len(centre), 2)).T.copy()
-    correlation = part * series.largest_correlation
+    correlation = _correlation(part, series.largest_correlation)
     columns = np.ascontiguousarray(shape.columns(series.places, times))
     normal, projected, square, log_determinant = normal_equations(
         columns, series.lengths, series.std, series.gaps, share, correlation
@@ -189,6 +191,15 @@ def _solved(centre: Array, shape: GrowthShape, series: Series) -> Posterior:
         share=share,
         correlation=correlation,
     )
+
+
+def _correlation(part: Array, largest: float) -> Array:
+    """Return the correlation per frame; beforehand any scale of memory in frames is as likely."""
+    if largest == 0:
+        return np.zeros_like(part)
+    longest = max(-1 / np.log(largest), SHORTEST_MEMORY)
+    memory = SHORTEST_MEMORY * (longest / SHORTEST_MEMORY) ** part
+    return np.asarray(np.exp(-1 / memory))
 
 
 @dataclass(frozen=True, kw_only=True)
