@@ -14,6 +14,8 @@ Array = npt.NDArray[np.float64]
 
 SMALLEST = 1e-9
 """Of a piece, as a part of the movie."""
+LEAST_LINE = 0.1
+"""Of a line before an acceleration, as a part of the movie."""
 
 
 class GrowthLaw(Enum):
@@ -46,8 +48,14 @@ class GrowthShape:
 
     @property
     def earliest(self) -> float:
-        """From when an unknown time may be; growth may have started one movie before the first."""
-        return -1.0 if self.law is GrowthLaw.ACCELERATED else 0.0
+        """From when an unknown time may be.
+
+        Growth may have started one movie before the first length. A line that at once turns into
+        an acceleration is no law of its own.
+        """
+        return {GrowthLaw.ACCELERATED: -1.0, GrowthLaw.LINEAR_ACCELERATED: LEAST_LINE}.get(
+            self.law, 0.0
+        )
 
     def columns(self, places: Array, times: Array) -> Array:
         """Return the shapes, (m, n, terms), at places (n,) for unknown times (m, times)."""

@@ -24,6 +24,7 @@ from echolith.validation.scenarios import (
     li_rich_surface,
     li_saed,
     li_thickness,
+    li_whisker,
     powder,
     powder_phases,
     sxdm,
@@ -107,6 +108,11 @@ def own_scenarios() -> dict[str, Entry]:
         ),
         "li-oxide": Entry(
             summary=li_oxide.SUMMARY, settings=li_oxide.LiOxideSettings, make=li_oxide.li_oxide
+        ),
+        "li-whisker": Entry(
+            summary=li_whisker.SUMMARY,
+            settings=li_whisker.LiWhiskerSettings,
+            make=li_whisker.li_whisker,
         ),
         "lfp-powder": Entry(
             summary=powder.LFP_SUMMARY, settings=powder.LfpPowderSettings, make=powder.lfp_powder
