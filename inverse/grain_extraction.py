@@ -58,7 +58,8 @@ class OrientationSearch(Settings):
     tolerance: Annotated[float, Field(gt=0, le=0.05)] = 0.01
     """Standard deviation of the relative deviations of edges."""
     false_alarm: Annotated[float, Field(gt=0, lt=1)] = 0.01
-    """Largest probability that a pixel without oxide is taken for a grain."""
+    """Largest probability that a pixel without oxide is taken for a grain, and that a frame
+    without oxide shows one anywhere."""
     windows: Annotated[tuple[Window, ...], Field(min_length=1)] = (4.0, 7.0)
     """Standard deviations of the Gaussian windows that are searched."""
     least_area: Annotated[float, Field(gt=0)] = 60.0
@@ -163,7 +164,7 @@ class _Apart:
         ]
         rules = self._rules()
         found = self._search(templates, self.image, rules)[1]
-        if found.log_probability > np.log(self.options.false_alarm):
+        if not self._is_sure(found):
             return
         metal = self._started(found, self.image, rules)
         (self.metal,) = settled(self.image, [metal], rules) or (None,)
@@ -174,7 +175,7 @@ class _Apart:
         failures = 0
         while len(self.grains) < self.options.most and failures < FAILURES:
             found = self._search(self._oxides(), rest, rules)[1]
-            if found.log_probability > np.log(self.options.false_alarm):
+            if not self._is_sure(found):
                 break
             if self._added(found, rest, rules):
                 rest, rules, failures = self._rest(), self._rules(), 0
@@ -236,6 +237,11 @@ class _Apart:
             if abs(turn) < SAME and alike and one.fit.template.zone_axis == zone:
                 return True
         return False
+
+    def _is_sure(self, found: Found) -> bool:
+        """Tell whether noise would show as much anywhere in as few frames as asked."""
+        places = self.image.size * (self.pixel / found.window) ** 2
+        return found.log_probability + np.log(places) < np.log(self.options.false_alarm)
 
     def _started(self, found: Found, image: Array, rules: RegionOptions) -> Grain:
         """Return a grain that has the pixels of the window it was found in."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from scipy import fft, ndimage
+from scipy import fft
 from scipy.optimize import minimize
 
 from echolith.errors import BadInputError
@@ -24,6 +24,8 @@ Array = npt.NDArray[np.float64]
 
 UNKNOWN = "unknown"
 CANNOT_TELL = "cannot tell"
+SWEEPS = 2
+"""Over spots, each fitted to what the others leave."""
 FINER = 2
 """Of the transform than that of the image."""
 LEAST, LARGEST = 0.2, 1.0
@@ -59,9 +61,11 @@ class MoireOptions:
     false_alarm : float
         Largest probability that noise alone shows a spot anywhere.
     longest : float
-        Of fringes, Å: spots nearer than one over it are one.
+        Of fringes, Å.
     shortest : float
         Of fringes, Å.
+    most : int
+        Spots.
     certain : float
         Probability from which a pair of planes is named.
     """
@@ -72,6 +76,7 @@ class MoireOptions:
     false_alarm: float = 0.01
     longest: float = 80.0
     shortest: float = 15.0
+    most: int = 40
     certain: float = 0.95
 
 
@@ -119,26 +124,23 @@ def find_spots(
         raise BadInputError(
             f"an image of shape {values.shape}; expected two axes of 32 finite pixels or more"
         )
-    level = noise_power(values, pixel)
     taper = np.hanning(values.shape[0])[:, None] * np.hanning(values.shape[1])
-    part = (values - values.mean()) * taper / np.sqrt((taper**2).sum())
-    size = [FINER * n for n in values.shape]
-    power = np.abs(fft.rfft2(part, s=size)) ** 2
-    ky, kx = fft.fftfreq(size[0], pixel)[:, None], fft.rfftfreq(size[1], pixel)[None]
-    k = np.hypot(ky, kx)
-    ratio = np.where((k > LEAST) & (k < min(LARGEST, 0.5 / pixel)), power, 0) / np.interp(k, *level)
-    # Twice the places of the transform's own grid, of which noise has as many independent ones.
-    highest = np.log(np.count_nonzero(ratio) / options.false_alarm)
-    reach = 2 * max(int(values.shape[0] * pixel / options.longest * FINER / 2), 1) + 1
-    peaks = (ratio == ndimage.maximum_filter(ratio, reach)) & (ratio > highest)
-    rows, columns = np.nonzero(peaks)
-    order = np.argsort(-ratio[rows, columns])
-    starts = np.stack([kx[0, columns], ky[rows, 0]], axis=1)[order]
+    taper /= np.sqrt((taper**2).sum())
+    part = (values - values.mean()) * taper
     y, x = (pixel * (np.arange(n) - (n - 1) / 2) for n in values.shape)
-    g = np.array([_refined(part, one, y, x) for one in starts]).reshape(-1, 2)
-    height = ratio[rows, columns][order]
-    spread = np.sqrt([_variance(x, taper.sum(axis=0)), _variance(y, taper.sum(axis=1))])
-    std = 1 / (2 * np.pi * spread * np.sqrt(2 * height)[:, None])
+    spectrum = _Spectrum(shape=values.shape, pixel=pixel, level=noise_power(values, pixel))
+    g, rest, height = np.empty((0, 2)), part, np.empty(0)
+    # One after the other: weak spots are told from what strong ones leave beside them.
+    while len(g) < options.most:
+        place, ratio = spectrum.highest(rest)
+        if ratio < np.log(spectrum.count / options.false_alarm):
+            break
+        g = _refined_all(part, taper, np.vstack([g, place]), y, x)
+        rest, height = part - sum(_shown(part, taper, g, y, x)), np.append(height, ratio)
+    order = np.argsort(-height)
+    g, height = g[order], height[order]
+    scale = [_error_scale(places, np.hanning(len(places))) for places in (x, y)]
+    std = scale / np.sqrt(height)[:, None]
     return xr.Dataset(
         {
             "g": (("spot", "axis"), g, {"units": "1/Å"}),
@@ -147,6 +149,59 @@ def find_spots(
         },
         coords={"axis": ["x", "y"]},
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Spectrum:
+    """The power of an image by that of the noise, between `LEAST` and `LARGEST`."""
+
+    shape: tuple[int, ...]
+    pixel: float
+    level: tuple[Array, Array]
+
+    @property
+    def count(self) -> int:
+        """Places of the transform that are looked at."""
+        return int((self._gain() > 0).sum())
+
+    def highest(self, part: Array) -> tuple[Array, float]:
+        """Return the place (xy, 1/Å) of the highest power, and that power."""
+        size = [FINER * n for n in self.shape]
+        ratio = np.abs(fft.rfft2(part, s=size)) ** 2 * self._gain()
+        row, column = np.unravel_index(int(ratio.argmax()), ratio.shape)
+        ky, kx = fft.fftfreq(size[0], self.pixel), fft.rfftfreq(size[1], self.pixel)
+        return np.array([kx[column], ky[row]]), float(ratio[row, column])
+
+    def _gain(self) -> Array:
+        ky, kx = (
+            transform(FINER * n, self.pixel)
+            for transform, n in zip((fft.fftfreq, fft.rfftfreq), self.shape, strict=True)
+        )
+        k = np.hypot(ky[:, None], kx)
+        inside = (k > LEAST) & (k < min(LARGEST, 0.5 / self.pixel))
+        return np.asarray(np.where(inside, 1 / np.interp(k, *self.level), 0))
+
+
+def _shown(part: Array, taper: Array, places: Array, y: Array, x: Array) -> list[Array]:
+    """Return the tapered waves of spots, their amplitudes fitted all together."""
+    waves = [
+        taper * np.exp(2j * np.pi * gy * y)[:, None] * np.exp(2j * np.pi * gx * x)
+        for gx, gy in places
+    ]
+    gram = np.array([[np.vdot(one, other) for other in waves] for one in waves])
+    amplitudes = np.linalg.solve(gram, [np.vdot(one, part) for one in waves])
+    return [2 * (a * one).real for a, one in zip(amplitudes, waves, strict=True)]
+
+
+def _refined_all(part: Array, taper: Array, places: Array, y: Array, x: Array) -> Array:
+    """Return places of spots, each from what the others leave: near ones overlap."""
+    for _ in range(SWEEPS):
+        shown = _shown(part, taper, places, y, x)
+        rest = part - sum(shown)
+        places = np.array(
+            [_refined(rest + own, one, y, x) for own, one in zip(shown, places, strict=True)]
+        )
+    return places
 
 
 def _refined(part: Array, start: Array, y: Array, x: Array) -> Array:
@@ -162,9 +217,13 @@ def _refined(part: Array, start: Array, y: Array, x: Array) -> Array:
     return np.asarray(start + step * found.x)
 
 
-def _variance(places: Array, weight: Array) -> float:
-    share = weight**2 / (weight**2).sum()
-    return float(share @ places**2 - (share @ places) ** 2)
+def _error_scale(places: Array, window: Array) -> float:
+    """Return the standard deviation of a spot's place, 1/Å, times the root of its power.
+
+    sqrt(<x²>_w²) / (2 pi sqrt(2) <x²>_w), means under the window and its square.
+    """
+    wide, narrow = (float(weight @ places**2 / weight.sum()) for weight in (window, window**2))
+    return float(np.sqrt(narrow) / (2 * np.pi * np.sqrt(2) * wide))
 
 
 def identify_moire(spots: xr.Dataset, *, options: MoireOptions | None = None) -> xr.Dataset:
