@@ -1,6 +1,6 @@
 """Many beams at once: how a plane wave leaves a crystal plate, by the waves that travel in it.
 
-With the excitation error s of each beam and its coupling lambda F / V to every other, the amplitudes
+With the excitation error s of each beam and its coupling lambda F / V to every other, amplitudes
 at the depth t are psi = exp(i t M) psi(0); M holds 2 pi s on its diagonal and lambda F(g - h) / V
 beside it. Two beams are the case of a 2 x 2 matrix.
 """

@@ -59,8 +59,10 @@ def solve_pattern(
         ``centre_x``, ``centre_y`` (pixel), ``stretch_p``, ``stretch_q`` and ``camera_scale``, the
         camera constant over that told, with ``_std``, where the rings determine them;
         ``probability`` (candidate), the last one ``unknown``; ``ring_electrons`` (candidate) with
-        ``_std``; ``orientation`` (axis, crystal_axis) with ``orientation_std`` (degree) of the
-        crystal that the spots show, ``orientation_other`` where another explains them as well;
+        ``_std``; ``orientation`` (axis, crystal_axis) with ``tilt_std`` and ``turn_std`` (degree)
+        of the crystal that the spots show and its probability, ``orientation_second`` the next,
+        ``orientation_other`` where half a turn explains them as well; names end in ``_2`` for
+        a second crystal;
         ``profile``, ``calculated``, ``background`` (radius). ``attrs["present"]``,
         ``attrs["cannot_tell"]``, ``attrs["undetermined"]`` (reasons) and ``attrs["verdict"]``.
 
@@ -86,7 +88,6 @@ def solve_pattern(
     scale = rings.scale if rings.electrons.any() else 1.0
     crystal = crystal_evidence(
         find_spots(counts, fitted),
-        fitted,
         candidates,
         energy=told["energy"],
         distance=distance * scale,

@@ -1,4 +1,4 @@
-"""Which single crystal the spots of a pattern show, and its orientation."""
+"""Which single crystals the spots of a pattern show, one or two, and their orientations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from pydantic import Field
 from echolith.forward.acquisition import Settings
 from echolith.forward.crystal_phase import CrystalPhase
 from echolith.forward.optics import wavelength
-from echolith.inverse.saed_centre import FittedGeometry
 from echolith.inverse.saed_orientation import (
     LEAST_SPOTS,
+    MeasuredSpots,
     Orientation,
     SpotCrystal,
     find_orientation,
@@ -23,7 +23,7 @@ from echolith.inverse.saed_orientation import (
     spot_vectors,
     zone_axis,
 )
-from echolith.inverse.saed_spots import FoundSpots, visible_at
+from echolith.inverse.saed_spots import FoundSpots
 from echolith.units import Electronvolt
 
 Array = npt.NDArray[np.float64]
@@ -37,7 +37,9 @@ class CrystalOptions(Settings):
 
     phases: tuple[str, ...] = ("Li", "Na")
     explained: Annotated[float, Field(gt=0, le=1)] = 0.8
-    """Part of the spots that a crystal must explain to be named."""
+    """Part of the spots that one or two crystals must explain to be named."""
+    certain: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    """Probability from which an orientation or a kind of crystal is said to be determined."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +56,37 @@ def _crystal(phase: CrystalPhase, energy: Electronvolt) -> SpotCrystal:
     return spot_crystal(phase, energy=energy, reach=REACH)
 
 
+def measured_spots(spots: FoundSpots, *, k: float, distance: float) -> MeasuredSpots:
+    """Return the spots of a pattern, its camera ``distance`` in pixels, as crystals want them."""
+    electrons, std = spots.counts.electrons_at(spots.places)
+    full = spots.full | ~np.isfinite(std)
+
+    def measure(g: Array) -> tuple[Array, Array]:
+        along = np.sqrt(k**2 - (g[:, :2] ** 2).sum(axis=1))
+        return spots.counts.electrons_at(g[:, :2] / along[:, None] * distance)
+
+    return MeasuredSpots(
+        vectors=spot_vectors(spots.places, k=k, distance=distance),
+        vector_std=spots.place_std * k / distance,
+        electrons=np.where(full, spots.electrons, np.maximum(electrons, 0.0)),
+        electrons_std=np.where(full, spots.electrons_std, std),
+        full=full,
+        taken=np.empty((0, 3)),
+        measure=measure,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Grain:
+    """One crystal: its candidate and the others with their probabilities, and its orientation."""
+
+    phase: CrystalPhase
+    probability: dict[str, float]
+    fit: Orientation
+
+
 def crystal_evidence(
     spots: FoundSpots,
-    fitted: FittedGeometry,
     candidates: Sequence[CrystalPhase],
     *,
     energy: Electronvolt,
@@ -64,63 +94,88 @@ def crystal_evidence(
     options: CrystalOptions,
     undetermined: list[str],
 ) -> CrystalEvidence:
-    """Return the crystal that explains the spots; reasons are added to what is not determined."""
+    """Return the crystals that explain the spots; reasons are added to what is not determined."""
     nothing = CrystalEvidence(probability=np.zeros(len(candidates)), unknown=0.0, variables={})
-    k = 1 / wavelength(energy)
-    vectors = spot_vectors(spots.places, k=k, distance=distance)
+    count = len(spots.places)
     if spots.full.any():
         undetermined.append(f"electrons of {int(spots.full.sum())} spots: saturated or cut")
-    if len(vectors) < LEAST_SPOTS:
-        undetermined.append(f"orientation: {len(vectors)} spots, {LEAST_SPOTS} are needed")
-        if not len(vectors):
+    if count < LEAST_SPOTS:
+        undetermined.append(f"orientation: {count} spots, {LEAST_SPOTS} are needed")
+        if not count:
             return nothing
         # Some crystal is there; so few spots do not say which.
         unsure = [0.5 if phase.name in options.phases else 0.0 for phase in candidates]
         return CrystalEvidence(probability=np.array(unsure), unknown=0.5, variables={})
-    fits: dict[str, Orientation] = {}
-    for phase in candidates:
-        if phase.name in options.phases:
-            one = find_orientation(
-                _crystal(phase, energy),
-                vectors,
-                spots.place_std * k / distance,
-                spots.electrons,
-                threshold=spots.threshold,
-                full=spots.full,
-                visible=lambda g: visible_at(g[:, :2] * distance / k, fitted),
-            )
-            if one is not None:
-                fits[phase.name] = one
-    good = {name: fit for name, fit in fits.items() if fit.explained >= options.explained}
-    if len(good) != 1:
-        why = "more than one crystal explains the spots" if good else "no crystal explains them"
-        undetermined.append(f"orientation: {len(vectors)} spots, {why}")
+    asked = [phase for phase in candidates if phase.name in options.phases]
+    measured = measured_spots(spots, k=1 / wavelength(energy), distance=distance)
+    grains = _grains([_crystal(phase, energy) for phase in asked], measured)
+    explained = sum(int(one.fit.matched.sum()) for one in grains)
+    if explained < options.explained * count:
+        why = f"crystals explain {explained} of them" if grains else "no crystal explains them"
+        undetermined.append(f"orientation: {count} spots, {why}")
         return nothing
-    ((name, fit),) = good.items()
-    names = [phase.name for phase in candidates]
-    phase = candidates[names.index(name)]
-    return CrystalEvidence(
-        probability=np.array([1.0 if one == name else 0.0 for one in names]),
-        unknown=0.0,
-        variables=_variables(fit, phase),
-    )
+    variables: dict[str, xr.DataArray] = {}
+    for one, suffix in zip(grains, ("", "_2"), strict=False):
+        variables |= _variables(one, suffix)
+        _doubts(one, suffix, options.certain, undetermined)
+    absent = np.ones(len(candidates))
+    for one in grains:
+        absent *= [1 - one.probability.get(phase.name, 0.0) for phase in candidates]
+    return CrystalEvidence(probability=1 - absent, unknown=0.0, variables=variables)
 
 
-def _variables(fit: Orientation, phase: CrystalPhase) -> dict[str, xr.DataArray]:
-    dims = ("axis", "crystal_axis")
-    zone, away = zone_axis(fit.matrix, phase)
+def _grains(crystals: Sequence[SpotCrystal], spots: MeasuredSpots) -> list[_Grain]:
+    """Return the crystal that explains most of the spots, and one that explains the others."""
+    grains: list[_Grain] = []
+    for _ in range(2):
+        fits = [(crystal, find_orientation(crystal, spots)) for crystal in crystals]
+        found = [(crystal, fit) for crystal, fit in fits if fit is not None]
+        if not found:
+            break
+        costs = np.array([fit.cost / fit.chi_squared for _, fit in found])
+        weight = np.exp(-0.5 * (costs - costs.min()))
+        weight /= weight.sum()
+        crystal, fit = found[int(weight.argmax())]
+        names = [one.phase.name for one, _ in found]
+        told = dict(zip(names, weight.tolist(), strict=True))
+        grains.append(_Grain(phase=crystal.phase, probability=told, fit=fit))
+        spots = spots.without(fit.matched)
+    return grains
+
+
+def _doubts(grain: _Grain, suffix: str, certain: float, undetermined: list[str]) -> None:
+    """Add what an orientation leaves open."""
+    fit = grain.fit
+    if fit.probability < certain:
+        chances = f"{fit.probability:.2f} and {fit.second_probability:.2f}"
+        undetermined.append(
+            f"orientation{suffix}: tilts compete, the two most probable have {chances}"
+        )
+    if grain.probability[grain.phase.name] < certain:
+        names = ", ".join(f"{name} {p:.2f}" for name, p in grain.probability.items())
+        undetermined.append(f"orientation{suffix}: of which crystal ({names})")
+
+
+def _variables(grain: _Grain, suffix: str) -> dict[str, xr.DataArray]:
+    dims, fit = ("axis", "crystal_axis"), grain.fit
+    zone, away = zone_axis(fit.matrix, grain.phase)
     told = {
         "units": "1",
-        "crystal": phase.name,
+        "crystal": grain.phase.name,
         "zone_axis": list(zone),
         "zone_axis_angle": away,
     }
     found = {
         "orientation": xr.DataArray(fit.matrix, dims=dims, attrs=told),
+        "orientation_probability": xr.DataArray(fit.probability, attrs={"units": "1"}),
         "tilt_std": xr.DataArray(fit.tilt_std, attrs={"units": "°"}),
         "turn_std": xr.DataArray(fit.turn_std, attrs={"units": "°"}),
         "thickness": xr.DataArray(fit.thickness, attrs={"units": "Å"}),
+        "thickness_std": xr.DataArray(fit.thickness_std, attrs={"units": "Å"}),
     }
+    if fit.second is not None:
+        chance = {"units": "1", "probability": fit.second_probability}
+        found["orientation_second"] = xr.DataArray(fit.second, dims=dims, attrs=chance)
     if fit.other is not None:
         found["orientation_other"] = xr.DataArray(fit.other, dims=dims, attrs={"units": "1"})
-    return found
+    return {name + suffix: value for name, value in found.items()}

@@ -1,6 +1,6 @@
-"""Compiled: an orientation, a thickness and a scale fitted to places and intensities of spots."""
+"""Compiled: tilts and a thickness fitted to the electrons of spots, by many beams."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -8,38 +8,27 @@ from numba import njit
 
 Array = npt.NDArray[np.float64]
 
-ITERATIONS = 15
-FARTHEST = 0.12
-"""1/Å from the Ewald sphere, beyond which a lattice point gives no spot."""
-INTENSITY_ERROR = 0.1
-"""Part of the square root of an intensity that two beams miss."""
-NOT_MATCHED = 25.0
-"""Chi squared of a spot that the crystal does not explain."""
+ITERATIONS = 12
+THINNEST, THICKEST = 20.0, 1500.0
+"""Å."""
 
 
-class Lattice(NamedTuple):
-    """Points g of a lattice, (points, 3), 1/Å, lambda |F| / V of each, 1/Å, and 1 / lambda, 1/Å."""
+class Beams(NamedTuple):
+    """Beams that may be strong near an orientation, and what was measured at their places.
 
-    g: Array
-    coupling: Array
-    k: float
-
-
-class SeenSpots(NamedTuple):
-    """Spots of a pattern.
-
-    ``vectors`` (spots, 3) and the ``vector_std`` of each component, 1/Å; ``electrons`` (spots,) and
-    whether they are ``full``, more than could be counted; the ``threshold`` of a spot that would
-    have been found; which lattice points are ``shown``; the ``tolerance`` of a match, 1/Å.
+    ``turned`` (beams, 3), g in the frame of the pattern, 1/Å; ``matrix`` (beams + 1, beams + 1),
+    lambda F / V between them, the incident one first, 1/Å; ``owner`` (beams,), the place of each,
+    -1 where nothing is known; ``electrons``, ``std`` (places,), and whether they are ``full``,
+    more than could be counted; ``k``, 1 / lambda.
     """
 
-    vectors: Array
-    vector_std: Array
+    turned: Array
+    matrix: Any
+    owner: npt.NDArray[np.int64]
     electrons: Array
+    std: Array
     full: npt.NDArray[np.bool_]
-    threshold: float
-    shown: npt.NDArray[np.bool_]
-    tolerance: float
+    k: float
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
@@ -58,115 +47,153 @@ def turn_matrix(values: Array) -> Array:
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
-def misfit(
-    values: Array,
-    start: Array,
-    lattice: Lattice,
-    seen: SeenSpots,
-    rest: Array,
-) -> int:
-    """Fill residuals in standard deviations and return how many spots are matched.
-
-    ``values``: rotation vector (rad), log thickness (Å), log scale of g. Residuals: x, y and
-    square root of the intensity of every spot, then what is predicted and not seen of every
-    lattice point, then the prior of the scale.
-    """
-    g, coupling, k = lattice
-    vectors, vector_std, electrons, full, threshold, shown, tolerance = seen
-    spots, points = len(vectors), len(g)
-    turned = g @ (turn_matrix(values) @ start).T
-    thickness, scale = np.exp(values[3]), np.exp(values[4])
-    nearest = np.full(spots, -1)
-    distance = np.full(spots, tolerance)
-    strength = np.empty(points)
-    for i in range(points):
-        x, y, z = turned[i]
-        s = np.sqrt(k * k - x * x - y * y) - k - z
-        root = np.sqrt(s * s + (coupling[i] / np.pi) ** 2)
-        strength[i] = abs(coupling[i] * thickness * np.sinc(thickness * root))
-        if abs(s) > FARTHEST:
-            continue
-        for j in range(spots):
-            away = np.hypot(vectors[j, 0] - scale * x, vectors[j, 1] - scale * y)
-            if away < distance[j]:
-                distance[j], nearest[j] = away, i
-    top, bottom, matched = 0.0, 1e-30, 0
-    for j in range(spots):
-        if nearest[j] >= 0:
-            matched += 1
-            if not full[j]:
-                # Weights of relative errors, floored: a few strong spots do not decide alone.
-                weight = 1 / (electrons[j] + 25 * threshold)
-                top += weight * np.sqrt(electrons[j]) * strength[nearest[j]]
-                bottom += weight * strength[nearest[j]] ** 2
-    height = top / bottom
-    floor = np.sqrt(threshold)
-    explained = np.zeros(points)
-    for j in range(spots):
-        i = nearest[j]
-        if i < 0:
-            rest[3 * j], rest[3 * j + 1], rest[3 * j + 2] = np.sqrt(NOT_MATCHED), 0.0, 0.0
-            continue
-        explained[i] = 1.0
-        rest[3 * j] = (vectors[j, 0] - scale * turned[i, 0]) / vector_std[j]
-        rest[3 * j + 1] = (vectors[j, 1] - scale * turned[i, 1]) / vector_std[j]
-        root = np.sqrt(electrons[j])
-        predicted = height * strength[i]
-        error = np.sqrt((INTENSITY_ERROR * max(root, predicted)) ** 2 + 0.1 * threshold)
-        rest[3 * j + 2] = 0.0 if full[j] and predicted > root else (root - predicted) / error
-    for i in range(points):
-        predicted = height * strength[i]
-        over = max(0.0, predicted - floor) * (1 - explained[i]) if shown[i] else 0.0
-        error = np.sqrt((INTENSITY_ERROR * predicted) ** 2 + 0.1 * threshold)
-        rest[3 * spots + i] = over / error
-    rest[3 * spots + points] = values[4] / 0.005
-    return matched
+def excitation_errors(turned: Array, tilt_x: float, tilt_y: float, k: float) -> Array:
+    """Return the distances of points from the Ewald sphere along the beam after a tilt, 1/Å."""
+    turn = turn_matrix(np.array([tilt_x, tilt_y, 0.0]))
+    s = np.empty(len(turned))
+    for c in range(len(turned)):
+        x = (turn[0] * turned[c]).sum()
+        y = (turn[1] * turned[c]).sum()
+        s[c] = np.sqrt(k * k - x * x - y * y) - k - (turn[2] * turned[c]).sum()
+    return s
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
-def refined(
-    start: Array,
-    values: Array,
-    lattice: Lattice,
-    seen: SeenSpots,
-) -> tuple[Array, float, Array, Array, int]:
-    """Refine an orientation, thickness and scale by Levenberg-Marquardt.
+def waves(beams: Beams, tilt_x: float, tilt_y: float) -> tuple[Any, Any]:
+    """Return eigenvalues and eigenvectors of the waves in the crystal."""
+    s = excitation_errors(beams.turned, tilt_x, tilt_y, beams.k)
+    matrix = beams.matrix.copy()
+    for c in range(len(s)):
+        matrix[c + 1, c + 1] = 2 * np.pi * s[c]
+    return np.linalg.eigh(matrix)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def intensities(values: Any, vectors: Any, thickness: float) -> Array:
+    """Return the intensity of each beam but the incident one."""
+    count = len(values)
+    psi = np.zeros(count, dtype=np.complex128)
+    for j in range(count):
+        phase = values[j] * thickness
+        factor = complex(np.cos(phase), np.sin(phase)) * np.conj(vectors[0, j])
+        for c in range(1, count):
+            psi[c] += vectors[c, j] * factor
+    return psi[1:].real ** 2 + psi[1:].imag ** 2
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def misfit(strength: Array, beams: Beams, error: float, rest: Array) -> float:
+    """Fill residuals of the electrons at all places, in standard deviations; return chi squared.
+
+    The scale between intensities and electrons is the best one; ``error`` is the part of the
+    electrons that theory misses.
+    """
+    places = len(beams.electrons)
+    predicted = np.zeros(places)
+    for c in range(len(strength)):
+        if beams.owner[c] >= 0:
+            predicted[beams.owner[c]] += strength[c]
+    top, bottom = 0.0, 1e-300
+    for p in range(places):
+        rest[p] = np.sqrt(beams.std[p] ** 2 + (error * beams.electrons[p]) ** 2)
+        if not beams.full[p]:
+            top += beams.electrons[p] * predicted[p] / rest[p] ** 2
+            bottom += predicted[p] ** 2 / rest[p] ** 2
+    height, total = max(top / bottom, 0.0), 0.0
+    for p in range(places):
+        away = beams.electrons[p] - height * predicted[p]
+        if beams.full[p]:
+            away = max(away, 0.0)
+        rest[p] = away / rest[p]
+        total += rest[p] ** 2
+    return total
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def soft_misfit(amplitude: Array, beams: Beams, error: float, rest: Array) -> float:
+    """Do as `misfit` with the amplitude at each place, and errors of what is predicted too.
+
+    No place counts more than 1 / error: minima are wide.
+    """
+    top, bottom = 0.0, 1e-300
+    for p in range(len(amplitude)):
+        counted, std = beams.electrons[p], beams.std[p]
+        if not beams.full[p] and counted > 4 * std:
+            weight = 1 / (counted + 100 * std)
+            top += weight * np.sqrt(counted) * amplitude[p]
+            bottom += weight * amplitude[p] ** 2
+    height, total = top / bottom, 0.0
+    for p in range(len(amplitude)):
+        counted, expected = max(beams.electrons[p], 0.0), height * amplitude[p]
+        most, std = max(counted, expected**2), beams.std[p]
+        away = np.sqrt(counted) - expected
+        if beams.full[p]:
+            away = max(away, 0.0)
+        rest[p] = away / np.sqrt(error**2 * most + std**2 / (4 * max(most, std)))
+        total += rest[p] ** 2
+    return total
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _rest(
+    energies: Any,
+    vectors: Any,
+    beams: Beams,
+    thickness: float,
+    error: float,
+    soft: bool,
+    rest: Array,
+) -> float:
+    strength = intensities(energies, vectors, thickness)
+    if not soft:
+        return misfit(strength, beams, error, rest)
+    square = np.zeros(len(beams.electrons))
+    for c in range(len(strength)):
+        if beams.owner[c] >= 0:
+            square[beams.owner[c]] += strength[c]
+    return soft_misfit(np.sqrt(square), beams, error, rest)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def fitted(values: Array, beams: Beams, error: float, soft: bool) -> tuple[Array, float, Array]:
+    """Fit tilts about x and y (rad) and log thickness by Levenberg-Marquardt.
 
     Returns
     -------
-    matrix, chi squared, values, information (5, 5), spots matched
+    values, chi squared, information (3, 3)
     """
-    count = 3 * len(seen.vectors) + len(lattice.g) + 1
-    rest, moved = np.empty(count), np.empty(count)
+    places = len(beams.electrons)
+    rest, moved, jacobian = np.empty(places), np.empty(places), np.empty((places, 3))
+    steps = np.array([1e-5, 1e-5, 1e-4])
     values = values.copy()
-    steps = np.array([1e-5, 1e-5, 1e-5, 1e-3, 1e-5])
-    matched = misfit(values, start, lattice, seen, rest)
-    chi = (rest**2).sum()
-    damping = 1e-2
-    jacobian = np.empty((count, 5))
-    information = np.eye(5)
+    energies, vectors = waves(beams, values[0], values[1])
+    chi = _rest(energies, vectors, beams, np.exp(values[2]), error, soft, rest)
+    information, damping = np.eye(3), 1e-2
     for _ in range(ITERATIONS):
-        for p in range(5):
+        for p in range(3):
             changed = values.copy()
             changed[p] += steps[p]
-            misfit(changed, start, lattice, seen, moved)
+            shifted, turned = energies, vectors
+            if p < 2:
+                shifted, turned = waves(beams, changed[0], changed[1])
+            _rest(shifted, turned, beams, np.exp(changed[2]), error, soft, moved)
             jacobian[:, p] = (moved - rest) / steps[p]
         information = jacobian.T @ jacobian
         gradient = jacobian.T @ rest
         better = False
-        for _ in range(8):
-            damped = information + damping * np.diag(np.diag(information)) + 1e-9 * np.eye(5)
+        for _ in range(6):
+            damped = information + damping * np.diag(np.diag(information)) + 1e-9 * np.eye(3)
             changed = values - np.linalg.solve(damped, gradient)
-            changed[3] = min(max(changed[3], np.log(20.0)), np.log(1500.0))
-            found = misfit(changed, start, lattice, seen, moved)
-            trial = (moved**2).sum()
+            changed[2] = min(max(changed[2], np.log(THINNEST)), np.log(THICKEST))
+            shifted, turned = waves(beams, changed[0], changed[1])
+            trial = _rest(shifted, turned, beams, np.exp(changed[2]), error, soft, moved)
             if trial < chi:
-                better = chi - trial > 1e-3 * max(1.0, 1e-3 * chi)
-                values, chi, matched = changed, trial, found
+                better = chi - trial > (0.2 if soft else 1e-2)
+                values, chi, energies, vectors = changed, trial, shifted, turned
                 rest[:] = moved
                 damping *= 0.1
                 break
             damping *= 8
         if not better:
             break
-    return turn_matrix(values) @ start, chi, values, information, matched
+    return values, chi, information

@@ -19,6 +19,8 @@ WINDOW = 5
 """Pixels on either side in which the electrons of a spot are counted."""
 MOST = 60
 """Spots kept, the strongest."""
+WIDTHS = 5
+"""Spots of which the width is the median."""
 
 
 def visible_at(places: Array, fitted: FittedGeometry) -> Mask:
@@ -27,6 +29,50 @@ def visible_at(places: Array, fitted: FittedGeometry) -> Mask:
     rows, columns = fitted.seen.shape
     inside = (x >= WINDOW) & (y >= WINDOW) & (x < columns - WINDOW) & (y < rows - WINDOW)
     return np.asarray(inside & fitted.seen[np.clip(y, 0, rows - 1), np.clip(x, 0, columns - 1)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpotCounts:
+    """Counts above rings and background, from which spots are measured anywhere.
+
+    Attributes
+    ----------
+    rest, variance : array, (rows, columns)
+        Counts beyond those expected; variance without any spot.
+    fitted : FittedGeometry
+    width : float
+        Standard deviation of a spot, pixels.
+    """
+
+    rest: Array
+    variance: Array
+    fitted: FittedGeometry
+    width: float
+
+    def electrons_at(self, places: Array) -> tuple[Array, Array]:
+        """Return electrons of spots of this width at places (n, 2) from the centre, and std.
+
+        By least squares; of places that are not seen whole the standard deviation is infinite.
+        """
+        seen = visible_at(places, self.fitted)
+        electrons, std = np.zeros(len(places)), np.full(len(places), np.inf)
+        at = self.fitted.geometry.distorted(places[seen])
+        corner = np.rint(at).astype(int) - WINDOW
+        side = np.arange(2 * WINDOW + 1)
+        columns, rows = corner[:, :1] + side, corner[:, 1:] + side
+        shape = np.exp(-0.5 * ((rows - at[:, 1:]) / self.width) ** 2)[:, :, None]
+        shape = shape * np.exp(-0.5 * ((columns - at[:, :1]) / self.width) ** 2)[:, None, :]
+        shape /= 2 * np.pi * self.width**2
+        patch = (slice(None), rows[:, :, None], columns[:, None, :])[1:]
+        weight = (shape**2).sum(axis=(1, 2))
+        found = (shape * self.rest[patch]).sum(axis=(1, 2)) / weight
+        variance = self.variance[patch] + np.maximum(found, 0)[:, None, None] * shape
+        electrons[seen] = found
+        whole = self.fitted.seen[patch].all(axis=(1, 2))
+        std[seen] = np.where(
+            whole, np.sqrt((shape**2 * variance).sum(axis=(1, 2))) / weight, np.inf
+        )
+        return electrons, std
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +89,7 @@ class FoundSpots:
         Of full ones, less than there were.
     full : array of bool, (spots,)
         Saturated, or cut by the beam stop or the edge.
-    threshold : float
-        Electrons from which a spot at the middle radius would have been found.
+    counts : SpotCounts
     """
 
     places: Array
@@ -52,7 +97,7 @@ class FoundSpots:
     electrons: Array
     electrons_std: Array
     full: Mask
-    threshold: float
+    counts: SpotCounts
 
 
 def find_spots(counts: Array, fitted: FittedGeometry) -> FoundSpots:
@@ -76,19 +121,30 @@ def find_spots(counts: Array, fitted: FittedGeometry) -> FoundSpots:
     rows, columns = np.nonzero(peak)
     order = np.argsort(-smooth[rows, columns])[:MOST]
     found = [_measured(rest, counts, fitted.seen, int(rows[k]), int(columns[k])) for k in order]
-    table = np.array(found).reshape(-1, 6)
+    table = np.array(found).reshape(-1, 7)
     return FoundSpots(
         places=fitted.geometry.undistorted(table[:, :2]),
         place_std=table[:, 2],
         electrons=table[:, 3],
         electrons_std=table[:, 4],
         full=table[:, 5] > 0,
-        threshold=float(SIGNIFICANT * np.sqrt(np.median(expected) * area)),
+        counts=SpotCounts(
+            rest=rest,
+            variance=fitted.excess * expected,
+            fitted=fitted,
+            width=_width(table[table[:, 5] == 0]),
+        ),
     )
 
 
+def _width(whole: Array) -> float:
+    """Return the standard deviation of spots from those that are whole, strong ones first."""
+    sharp = whole[np.isfinite(whole[:, 6]) & (whole[:, 3] > 30 * whole[:, 4])]
+    return float(np.median(sharp[:WIDTHS, 6])) if len(sharp) else BLUR
+
+
 def _measured(rest: Array, counts: Array, seen: Mask, row: int, column: int) -> list[float]:
-    """Return x, y, std of them, electrons, std of them, and whether the spot is not whole."""
+    """Return x, y, std of them, electrons, std of them, whether the spot is not whole, width."""
     rows = slice(max(row - WINDOW, 0), row + WINDOW + 1)
     columns = slice(max(column - WINDOW, 0), column + WINDOW + 1)
     cut, all_counts = rest[rows, columns], counts[rows, columns]
@@ -114,4 +170,9 @@ def _measured(rest: Array, counts: Array, seen: Mask, row: int, column: int) -> 
     side = 2 * WINDOW + 1
     whole = cut.shape == (side, side) and bool(seen[rows, columns].all())
     place_std = 2 * BLUR * std / max(electrons, std) + 0.05
-    return [*centre.tolist(), place_std, max(electrons, 0.0), std, float(not whole)]
+    # The product of two Gaussians: 1 / m = 1 / w² + 1 / (2 BLUR²).
+    square = (x - centre[0]) ** 2 + (y - centre[1]) ** 2
+    moment = float((square * window * cut).sum()) / (2 * mass) if mass > 0 else np.inf
+    inverse = 1 / moment - 0.5 / BLUR**2 if moment > 0 else 0.0
+    width = 1 / np.sqrt(inverse) if inverse > 0 else np.inf
+    return [*centre.tolist(), place_std, max(electrons, 0.0), std, float(not whole), width]

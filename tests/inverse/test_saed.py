@@ -14,9 +14,8 @@ from echolith.errors import BadInputError
 from echolith.forward.crystal_phases import crystal_phase
 from echolith.inverse.saed import solve_pattern
 from echolith.inverse.saed_geometry import Geometry, radius_and_slopes
-from echolith.inverse.saed_orientation import find_orientation, misorientation, spot_crystal
 from echolith.validation.bounds import cramer_rao
-from echolith.validation.scenarios.li_saed import CANDIDATES, ROTATIONS
+from echolith.validation.scenarios.li_saed import CANDIDATES
 
 PHASES = tuple(crystal_phase(name) for name in CANDIDATES)
 
@@ -91,51 +90,6 @@ def test_without_rings_nothing_is_told_of_the_ellipse() -> None:
     assert "centre_x" not in found
     assert found.attrs["present"] == []
     assert any(reason.startswith("centre") for reason in found.attrs["undetermined"])
-
-
-def test_orientations_come_back_however_the_crystal_lies() -> None:
-    rng = np.random.default_rng(7)
-    errors = [orientation_error(rng) for _ in range(15)]
-    # Single ones may lie in another minimum of the intensities, a degree away.
-    assert np.median(errors) < 0.3
-    assert np.percentile(errors, 80) < 2
-
-
-def orientation_error(rng: np.random.Generator) -> float:
-    from scipy.spatial.transform import Rotation
-
-    from echolith.forward.saed_spots import SingleCrystal, crystal_spots
-    from echolith.inverse.saed_orientation import spot_vectors
-
-    quarter, turn = int(rng.integers(24)), float(rng.uniform(-180, 180))
-    tilt = np.array([*rng.normal(0, 1.2, 2), 0.0])
-    rotation = Rotation.from_rotvec(tilt, degrees=True)
-    rotation = rotation * Rotation.from_rotvec([0, 0, turn], degrees=True)
-    rotation = rotation * Rotation.from_matrix(ROTATIONS[quarter])
-    crystal = SingleCrystal(
-        phase=crystal_phase("Li"),
-        orientation=tuple(rotation.as_rotvec(degrees=True).tolist()),
-        thickness=180.0,
-    )
-    spots = crystal_spots(crystal, energy=200e3, reach=0.025)
-    order = np.argsort(-spots.share)
-    electrons = 1e7 * spots.share[order]
-    seen = electrons > 100
-    candidate = spot_crystal(crystal.phase, energy=200e3, reach=1.0)
-    vectors = spot_vectors(11500 * spots.tangent[order][seen], k=candidate.k, distance=11500.0)
-    found = find_orientation(
-        candidate,
-        vectors,
-        np.full(len(vectors), 3e-4),
-        electrons[seen],
-        threshold=100.0,
-        visible=lambda g: np.hypot(g[:, 0], g[:, 1]) < 0.98,
-    )
-    assert found is not None
-    angles = [misorientation(found.matrix, rotation.as_matrix(), ROTATIONS)]
-    if found.other is not None:
-        angles.append(misorientation(found.other, rotation.as_matrix(), ROTATIONS))
-    return min(angles)
 
 
 def test_what_is_no_pattern_is_refused() -> None:
