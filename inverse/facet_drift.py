@@ -97,10 +97,12 @@ def tracked(
     spread = float(np.sqrt((reflections.noise**2).sum()))
     gradient = 2 * np.pi * reflections.places * reflections.noise[:, None]
     for n, one in enumerate(sums, begin):
-        place, height, curvature = _place(one * reflections.weights, reflections)
+        waves = one * reflections.weights
+        place, height = _highest(waves, reflections)
         strength[n] = height / spread
         if strength[n] < LEAST:
             continue
+        place, curvature = _peak(waves, place, reflections.places)
         known = np.flatnonzero(np.isfinite(shift[:n, 0]))[-MEMORY:]
         expected = _expected(times[known], shift[known], times[n])
         vectors = np.rint((expected - place) @ np.linalg.inv(reflections.cell))
@@ -119,18 +121,20 @@ def _expected(times: Array, shifts: Array, time: float) -> Array:
     return np.asarray(np.polyfit(times - time, shifts, 1)[1])
 
 
-def _place(waves: Complex, reflections: Reflections) -> tuple[Array, float, Array]:
-    """Return where S is largest in a cell, how large, and minus its second derivatives."""
-    g = reflections.places
+def _highest(waves: Complex, reflections: Reflections) -> tuple[Array, float]:
+    """Return about where S is largest in a cell, and how large."""
     steps = np.arange(FINE) / FINE
     u, v = (m.ravel() for m in np.meshgrid(steps, steps))
     grid = np.stack([u, v], axis=1) @ reflections.cell
-    heights = (np.exp(2j * np.pi * grid @ g.T) @ waves).real
-    place = grid[int(heights.argmax())]
+    heights = (np.exp(2j * np.pi * grid @ reflections.places.T) @ waves).real
+    best = int(heights.argmax())
+    return grid[best], float(heights[best])
+
+
+def _peak(waves: Complex, place: Array, g: Array) -> tuple[Array, Array]:
+    """Return where S has its maximum, and minus its second derivatives there."""
     for _ in range(STEPS):
         turned = waves * np.exp(2j * np.pi * g @ place)
-        slope = -2 * np.pi * turned.imag @ g
         curvature = (2 * np.pi) ** 2 * (g.T * turned.real) @ g
-        place = place + np.linalg.solve(curvature, slope)
-    turned = waves * np.exp(2j * np.pi * g @ place)
-    return place, float(turned.real.sum()), (2 * np.pi) ** 2 * (g.T * turned.real) @ g
+        place = place - np.linalg.solve(curvature, 2 * np.pi * turned.imag @ g)
+    return place, curvature

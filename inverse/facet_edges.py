@@ -37,6 +37,8 @@ HELD = 0.8
 """Least part of a facet's columns in the field."""
 AT_FIRST = 8
 """Frames that give the middle."""
+NOWHERE = 1e6
+"""Å, where a facet is that there is not."""
 STEP = 0.01
 """Å, of differences."""
 LATTICE = ("spacing", "spacing_std", "rotation", "rotation_std", "zone_axis")
@@ -179,7 +181,7 @@ def _reported(
     lengths, length_stds = _lengths(outlines, model)
     edges = outlines.edges - (model.normals @ _middle(outlines, model))[:, None]
     reasons = np.full(edges.shape, Reason.NONE.value, dtype="<U32")
-    reasons[lengths < np.maximum(SHORTEST, 2 * length_stds)] = Reason.NO_FACET.value
+    reasons[lengths == 0] = Reason.NO_FACET.value
     reasons[outlines.held < HELD] = Reason.OUTSIDE.value
     reasons[np.isnan(edges)] = Reason.NO_LATTICE.value
     reasons[:, seen.blank] = Reason.NO_ELECTRONS.value
@@ -215,12 +217,20 @@ def _reported(
 
 
 def _lengths(outlines: Outlines, model: FacetModel) -> tuple[Array, Array]:
-    """Return lengths of facets and their standard deviations, (facets, frames), Å."""
+    """Return lengths of facets and their standard deviations, (facets, frames), Å; 0: no facet."""
+    lengths, stds = _with_stds(outlines.edges, outlines.stds, model)
+    absent = lengths < np.maximum(SHORTEST, 2 * stds)
+    # What is no facet must not cut its neighbours short.
+    lengths, stds = _with_stds(np.where(absent, NOWHERE, outlines.edges), outlines.stds, model)
+    return np.where(absent, 0, lengths), stds
+
+
+def _with_stds(edges: Array, edge_stds: Array, model: FacetModel) -> tuple[Array, Array]:
     angles = np.degrees(model.angles)
-    lengths = facet_lengths(angles, outlines.edges)
+    lengths = facet_lengths(angles, edges)
     variance = np.zeros_like(lengths)
-    for n, std in enumerate(outlines.stds):
-        moved = outlines.edges.copy()
+    for n, std in enumerate(edge_stds):
+        moved = edges.copy()
         moved[n] += STEP
         variance += ((facet_lengths(angles, moved) - lengths) / STEP * std) ** 2
     return lengths, np.sqrt(variance)
@@ -229,10 +239,9 @@ def _lengths(outlines: Outlines, model: FacetModel) -> tuple[Array, Array]:
 def _middle(outlines: Outlines, model: FacetModel) -> Array:
     """Return x, y (Å) from which opposite facets of the first frames are equally far."""
     first = np.flatnonzero(np.isfinite(outlines.edges[0]))[:AT_FIRST]
-    lengths, stds = (each[:, first].mean(axis=1) for each in _lengths(outlines, model))
     edges = outlines.edges[:, first].mean(axis=1)
     opposite = np.argmin(model.normals @ model.normals.T, axis=1)
-    there = lengths > np.maximum(SHORTEST, 2 * stds)
+    there = (_lengths(outlines, model)[0][:, first] > 0).all(axis=1)
     both = there & there[opposite]
     if np.linalg.matrix_rank(model.normals[both]) < 2:
         both[:] = True

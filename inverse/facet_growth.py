@@ -72,8 +72,8 @@ def recover_growth(measurement: xr.Dataset, *, options: FacetGrowth | None = Non
         What `echolith.inverse.facet_edges.recover_edges` finds; over ``facet`` of the first kind
         ``law`` (a `GrowthLaw`, empty where none is found), ``law_probability``, ``speed`` (Å/s, of
         the piece that is surest to be no rest) and ``start_time`` (s, of that piece; NaN where it
-        began before the movie), each with ``_std``. Where two facets grow one after the other ``first_speed``,
-        ``second_speed`` and ``switch_time``, each with ``_std``.
+        began before the movie), each with ``_std``. Where two facets grow one after the other
+        ``first_speed``, ``second_speed`` and ``switch_time``, each with ``_std``.
     """
     options = options or FacetGrowth()
     found = recover_edges(measurement, options=options.edges)
@@ -117,7 +117,7 @@ def _growth(facet: xr.Dataset, options: GrowthLawOptions) -> _Growth:
     if "velocity" not in found:
         return _Growth(law=law, probability=probability)
     # The surest, since a change may be so sudden that its speed means nothing.
-    piece = int((found["velocity"] / found["velocity_std"]).argmax())
+    piece = int(np.argmax(found["velocity"].values / found["velocity_std"].values))
     begins = piece and "change_time" in found
     return _Growth(
         law=law,
