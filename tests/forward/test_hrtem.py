@@ -16,6 +16,7 @@ from echolith.forward.detector_response import DetectorResponse
 from echolith.forward.hrtem import hrtem_mean, image_spectrum
 from echolith.forward.hrtem_acquisition import HrtemAcquisition, hrtem_acquisition_of
 from echolith.forward.hrtem_exit_wave import ExitWave, exit_wave
+from echolith.forward.optics import interaction_constant, wavelength
 from echolith.structures.lithium_particles import MetalParticle, metal_particle, particle_truth
 
 SMALL: dict[str, Any] = {"shape": (96, 112), "pixel": 0.35}
@@ -165,3 +166,28 @@ def test_what_does_not_fit_is_refused() -> None:
     skewed.set_cell([[16, 0, 0], [4, 16, 0], [0, 0, 12]])
     with pytest.raises(BadInputError, match="skewed"):
         exit_wave(skewed, gpts=(64, 64), energy=3e5)
+
+
+def test_atoms_between_points_are_where_they_are() -> None:
+    """Phases of an exit wave to first order, against the sum over atoms frequency by frequency."""
+    from abtem.parametrizations import LobatoParametrization
+
+    atoms = Atoms("Li4", positions=[[3.13, 4.77, 1], [9.04, 8.51, 1], [0.02, 15.9, 1], [6, 2, 1]])
+    atoms.set_cell([SIDE, SIDE, 2.0])
+    shape = (80, 96)
+    wave = exit_wave(atoms, gpts=shape, energy=3e5, displacements={"Li": 0.25})
+    ky, kx = fft.fftfreq(80, SIDE / 80)[:, None], fft.fftfreq(96, SIDE / 96)
+    lobato: Any = LobatoParametrization()
+    factor = lobato.projected_scattering_factor("Li")(ky**2 + kx**2)
+    waves = sum(np.exp(-2j * np.pi * (kx * x + ky * y)) for x, y, _ in atoms.positions)
+    k2 = ky**2 + kx**2
+    potential = (
+        factor * waves * np.exp(-2 * (np.pi * 0.25) ** 2 * k2) * shape[0] * shape[1] / SIDE**2
+    )
+    expected = interaction_constant(3e5) * fft.ifft2(potential).real
+    phase = np.angle(wave.values)
+    band = np.hypot(ky, kx) < 1.2
+    seen, meant = (fft.fft2(one) for one in (phase, expected))
+    # Propagation over 2 Å turns phases into amplitudes, by pi lambda dz k² / 2 at most.
+    passed = np.cos(np.pi * wavelength(3e5) * 2.0 * k2)
+    assert np.allclose(seen[band], (meant * passed)[band], atol=2e-3 * np.abs(meant).max())

@@ -8,44 +8,11 @@ import xarray as xr
 from scipy import fft
 
 from echolith.errors import BadInputError
-from echolith.forward.hrtem_acquisition import HrtemAcquisition
 from echolith.inverse.image_filters import background_subtracted
 from echolith.inverse.lattice import LatticeSearch, Verdict, recover_lattice
 from echolith.inverse.lattice_detection import noise_power, windows
-from echolith.inverse.lattice_transfer import relative_transfer
-from echolith.zone_axes import Zone, projected_reflections, rotation_period
-
-PIXEL = 0.4
-SHAPE = (128, 144)
-ELECTRONS = 6.4
-ACQUISITION = HrtemAcquisition(shape=SHAPE, pixel=PIXEL)
-LI110 = 3.51 / np.sqrt(2)
-
-
-def dome(centre: tuple[float, float], radius: float) -> Any:
-    y, x = (PIXEL * np.arange(n) for n in SHAPE)
-    r2 = (y[:, None] - centre[0]) ** 2 + (x - centre[1]) ** 2
-    return np.maximum(1 - r2 / radius**2, 0)
-
-
-def lattice(zone: Zone, spacing: float, rotation: float) -> Any:
-    """Fringes of a zone's reflections under a dome, of falling amplitude, each with its slope."""
-    y, x = (PIXEL * np.arange(n) for n in SHAPE)
-    ky, kx = (fft.fftfreq(n, PIXEL) for n in SHAPE)
-    g = projected_reflections(zone, spacing=spacing, rotation=rotation)
-    total = np.zeros(SHAPE)
-    for a, b in g[np.hypot(*g.T) < 0.85]:
-        wave = np.exp(2j * np.pi * (a * x + b * y[:, None]) + 0.7j - 8 * (a * a + b * b))
-        slope = relative_transfer(ACQUISITION, reflection=np.array([a, b]), ky=ky, kx=kx)
-        total += fft.ifft2(fft.fft2(wave * dome((25.0, 29.0), 22.0)) * slope).real
-    return total
-
-
-def movie(relative: Any, *, seed: int, electrons: float = ELECTRONS) -> xr.Dataset:
-    mean = electrons * np.maximum(1 + relative, 0)
-    counts = np.random.default_rng(seed).poisson(mean)[None]
-    attributes = {"hrtem": ACQUISITION.model_dump_json()}
-    return xr.Dataset({"counts": (("frame", "y", "x"), counts)}, attrs=attributes)
+from echolith.zone_axes import Zone, rotation_period
+from tests.inverse.dome_lattice import LI110, PIXEL, SHAPE, lattice, movie
 
 
 @pytest.mark.parametrize("zone", [(0, 0, 1), (1, 1, 0), (1, 1, 1)])

@@ -1,12 +1,14 @@
-"""Scenario ``li-hrtem``: a particle of lithium or sodium metal in one short frame of HRTEM.
+"""Scenario ``li-hrtem``: a particle of lithium or sodium metal in short frames of HRTEM.
 
-Whether there is a lattice, its zone axis, spacing and rotation are asked for.
+Whether there is a lattice, its zone axis, spacing and rotation are asked for, which one frame may
+tell, and columns, which take about a second of frames; of a movie also how the particle moves.
 """
 
 from functools import partial
 from typing import Annotated
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 from ase import Atoms
 from pydantic import Field
@@ -16,17 +18,28 @@ from echolith.forward.detector_noise import DetectorNoise
 from echolith.forward.hrtem import hrtem_mean
 from echolith.forward.hrtem_acquisition import HrtemAcquisition
 from echolith.forward.hrtem_exit_wave import exit_wave
-from echolith.inverse.lattice import LatticeSearch, recover_lattice
+from echolith.inverse.hrtem_recovery import recover_particle
+from echolith.inverse.lattice import LatticeSearch
+from echolith.protocols import Better
 from echolith.seeds import stream
 from echolith.structures.amorphous import with_amorphous_carbon
 from echolith.structures.lithium_particles import MetalParticle, metal_particle, particle_truth
 from echolith.units import Angstrom
-from echolith.validation.hrtem_bound import frame_information
+from echolith.validation.hrtem_bound import column_image, movie_information
 from echolith.validation.information import Information
-from echolith.validation.metrics import absolute_error
+from echolith.validation.matching import match_columns
+from echolith.validation.metrics import NamedMetric, absolute_error, false_columns
+from echolith.validation.residuals import array_residuals
 from echolith.validation.scenario import Scenario
+from echolith.validation.statistics import Residuals
 
-SUMMARY = "Lithium particle, one HRTEM frame of 40 ms: zone axis, spacing and rotation"
+SUMMARY = (
+    "Lithium particle in HRTEM, a frame of 40 ms or more: zone axis, spacing, rotation, columns"
+)
+
+
+Array = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
 
 
 class LiHrtemSettings(Settings):
@@ -59,26 +72,38 @@ def li_hrtem(settings: LiHrtemSettings) -> Scenario:
     """Make the scenario ``li-hrtem`` from its settings."""
     forward = partial(particle_movie, settings=settings)
     noise = DetectorNoise(readout=settings.readout)
+    truth = partial(movie_truth, settings=settings)
 
     def information(specimen: Atoms) -> Information:
-        return frame_information(forward(specimen), particle_truth(specimen), noise=noise)
+        one = column_image(forward(lone_atom(settings)))
+        return movie_information(forward(specimen), truth(specimen), column=one, noise=noise)
 
     return Scenario(
         name="li-hrtem",
         settings=settings,
         build=partial(drawn_particle, settings=settings),
-        truth=particle_truth,
+        truth=truth,
         forward=forward,
         noise=noise,
-        solver=partial(recover_lattice, options=settings.solver),
+        solver=partial(recover_particle, options=settings.solver),
         gauge=nearest_rotation,
-        metrics=(absolute_error("spacing"), absolute_error("rotation", unit="°", scale=1.0)),
+        metrics=(
+            absolute_error("spacing"),
+            absolute_error("rotation", unit="°", scale=1.0),
+            NamedMetric(name="column_rms", unit="pm", function=column_rms),
+            NamedMetric(
+                name="found_columns", unit="1", function=found_columns, better=Better.HIGHER
+            ),
+            false_columns(),
+        ),
         quantities=("spacing", "rotation"),
         notes=(
-            "The solver's model differs from the generating one: it knows neither optics nor "
-            "structure factors, and takes the particle's outline for a paraboloid.",
+            "The solver's model differs from the generating one: it knows optics, but no structure "
+            "factor, takes the particle's outline for a paraboloid, and columns for weak phase "
+            "objects.",
             "A rotation is scored after the zone axis's own symmetry is taken out.",
         ),
+        residuals=movie_residuals,
         information=information,
     )
 
@@ -121,3 +146,63 @@ def nearest_rotation(estimate: xr.Dataset, truth: xr.Dataset) -> xr.Dataset:
     away = float(estimate["rotation"]) - float(truth["rotation"])
     turned = estimate["rotation"] - period * np.rint(away / period)
     return estimate.assign(rotation=turned.assign_attrs(estimate["rotation"].attrs))
+
+
+def lone_atom(settings: LiHrtemSettings) -> Atoms:
+    """Return one atom of the metal in the middle of the field."""
+    height, width = settings.acquisition.field
+    cell = (width, height, settings.slice_thickness)
+    return Atoms(settings.particle.metal.value, positions=[[n / 2 for n in cell]], cell=cell)
+
+
+def movie_truth(specimen: Atoms, *, settings: LiHrtemSettings) -> xr.Dataset:
+    """Return the truth of a particle: columns where the mean frame shows them, and its way."""
+    acquisition, still = settings.acquisition, particle_truth(specimen)
+    times = (np.arange(acquisition.frames) + 0.5) * acquisition.frame_time
+    way = dict(zip(("y", "x"), settings.drift, strict=True))
+    places = {name: still[name] + speed * times.mean() for name, speed in way.items()}
+    truth = still.assign(
+        {name: place.assign_attrs(still[name].attrs) for name, place in places.items()}
+    )
+    if acquisition.frames == 1:
+        return truth
+    return truth.assign(
+        {
+            f"shift_{name}": ("frame", speed * (times - times.mean()), {"units": "Å"})
+            for name, speed in way.items()
+        }
+    )
+
+
+def column_rms(estimate: xr.Dataset, truth: xr.Dataset) -> float:
+    """Return the root-mean-square error of matched columns per axis, pm; NaN without any."""
+    error, _, _ = _column_errors(estimate, truth)
+    return 100 * float(np.sqrt(np.mean(error**2))) if len(error) else float("nan")
+
+
+def found_columns(estimate: xr.Dataset, truth: xr.Dataset) -> float:
+    """Return the share of the true columns that are found."""
+    match = match_columns(estimate, truth)
+    return len(match.truth) / match.expected if match.expected else float("nan")
+
+
+def movie_residuals(estimate: xr.Dataset, truth: xr.Dataset) -> dict[str, Residuals]:
+    """Return the errors of columns, x and y in turn, and of the shifts of frames."""
+    shifts = truth[[name for name in truth.data_vars if str(name).startswith("shift")]]
+    found = array_residuals(estimate, shifts)
+    error, std, key = _column_errors(estimate, truth)
+    if len(error):
+        found["columns"] = Residuals(key=key, error=error, std=std, unit="Å")
+    return found
+
+
+def _column_errors(estimate: xr.Dataset, truth: xr.Dataset) -> tuple[Array, Array, Indices]:
+    """Return errors and standard deviations of matched columns, and which they are."""
+    match = match_columns(estimate, truth)
+    error, std = (np.full((len(match.truth), 2), np.nan) for _ in range(2))
+    for n, name in enumerate(("x", "y") if len(match.truth) else ()):
+        error[:, n] = estimate[name].values[match.estimate] - truth[name].values[match.truth]
+        if f"{name}_std" in estimate:
+            std[:, n] = estimate[f"{name}_std"].values[match.estimate]
+    key = 2 * match.truth[:, None] + np.arange(2)
+    return error.ravel(), std.ravel(), key.ravel()
