@@ -169,6 +169,7 @@ def _pictures(content: ReportContent) -> dict[str, Picture]:
     from echolith.validation import (
         distance_figures,
         figures,
+        grain_figures,
         map_figures,
         powder_figures,
         statistics_figures,
@@ -317,6 +318,13 @@ def _pictures(content: ReportContent) -> dict[str, Picture]:
             "Surfaces of the particles of truth and estimate, a colour for each particle",
             "Particles that agree by more than half of their voxels have the same colour in both; "
             "those missed, merged, split or false are grey. Seven colours come again and again.",
+        ),
+        "grains": (
+            grain_figures.grain_maps,
+            "Grains of the oxide",
+            "Sum of frames, true and found grains by rotation, thickness of the shell in time",
+            "Colour: rotation of a grain about its zone axis. White: no oxide, or a false grain. "
+            "Bars: 95 % intervals.",
         ),
         "diffraction": (
             figures.diffraction,

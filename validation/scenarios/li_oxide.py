@@ -21,8 +21,13 @@ from echolith.seeds import stream
 from echolith.structures.lithium_particles import MetalParticle
 from echolith.structures.oxide_shells import OxideGrains, OxideShell, Thickening, drawn_grains
 from echolith.structures.oxide_truth import shell_truth
-from echolith.validation.grain_matching import false_pixels, mean_iou, named_grains
-from echolith.validation.metrics import NamedMetric, absolute_error, root_mean_square
+from echolith.validation.grain_matching import (
+    false_pixels,
+    mean_iou,
+    named_grains,
+    rotation_rms,
+)
+from echolith.validation.metrics import NamedMetric, absolute_error
 from echolith.validation.oxide_bound import oxide_information
 from echolith.validation.scenario import Scenario
 from echolith.validation.statistics import Residuals
@@ -65,7 +70,7 @@ def li_oxide(settings: LiOxideSettings) -> Scenario:
         gauge=named_grains,
         metrics=(
             NamedMetric(name="grain_iou", unit="1", function=mean_iou, better=Better.HIGHER),
-            root_mean_square("grain_rotation", unit="°"),
+            NamedMetric(name="rotation_rms", unit="°", function=rotation_rms),
             NamedMetric(name="false_pixels", unit="%", function=false_pixels),
             absolute_error("mean_thickness"),
         ),
