@@ -54,7 +54,7 @@ class FilteredCase:
 
 
 def energy_filtered_mean(
-    case: FilteredCase, *, acquisition: FilteredAcquisition, points: int = 2
+    case: FilteredCase, *, acquisition: FilteredAcquisition, points: int = 3
 ) -> xr.Dataset:
     """Return the expected counts of all images.
 

@@ -93,6 +93,7 @@ def elemental_map(
     }
     # Without lithium the window would hold the background and its noise alone.
     empty = post.variance * background / post.values + background**2 * lines["variance"]
+    empty = np.where(empty > 0, empty, np.nan)
     return ElementalMap(
         areal_density=density,
         variance=parts["variance"],

@@ -17,7 +17,9 @@ Array = npt.NDArray[np.float64]
 SMOOTH = 1.0
 """Pixels: standard deviation of the smoothing of both images."""
 DEGREE = 3
-TURNS = 5
+TURNS = 15
+SETTLED = 1e-3
+"""Pixels of the last change."""
 MARGIN = 3
 """Pixels at the border that are left out of the fit."""
 UNKNOWN = 0.5
@@ -121,6 +123,8 @@ def relative_shift(image: Array, reference: Array, *, variance: Array, largest: 
         if not (std < UNKNOWN).all() or np.abs(shift - away).max() > largest:
             return Shift(np.zeros(2), np.full(2, np.inf))
         shift = shift - away
+        if np.abs(away).max() < SETTLED:
+            break
     return Shift(shift, std)
 
 

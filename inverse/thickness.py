@@ -52,8 +52,8 @@ def recover_thickness(
         deviations; ``jump_ratio``. Numbers: ``support``, t/lambda of the film; ``volume`` of the
         particle, Å³; ``lithium``, atoms; ``shift_y``, ``shift_x`` (image), Å. Each of the
         estimates has its ``_std``: of counting, of steep places, and of what all pixels share (mean
-        free paths, slit, spectra, oxide). NaN where nothing can be told, with the reasons in
-        ``attrs["undetermined"]``.
+        free paths, slit, spectra, oxide). NaN where nothing can be told, and no
+        number that cannot, with the reasons in ``attrs["undetermined"]``.
 
     Raises
     ------

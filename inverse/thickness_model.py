@@ -81,7 +81,7 @@ class Known:
 
     def changed(self, options: ThicknessOptions) -> Iterator["Known"]:
         """Yield it with one thing changed by its standard deviation, for one thing at a time."""
-        yield replace(self, steps=-self.steps)
+        yield replace(self, steps=0.0)
         if self.oxide:
             yield replace(self, rim=1.5 * self.rim)
         if options.oxide_std:
@@ -147,7 +147,9 @@ def maps_of(images: list[Moved], film: Film, known: Known, options: ThicknessOpt
     table = LossTable.of(acquisition, losses, support=support, oxide=known.oxide)
     seen, slope = table.thickness(ratio.values)
     own = slope**2 * ratio.variance
-    tau = seen + known.steps * steps(seen, np.sqrt(own), known.camera)
+    lacking = known.steps * steps(seen, np.sqrt(own), known.camera)
+    tau = seen + lacking
+    own = own + lacking**2
     above = tau - level
     coated = above > known.oxide / oxide
     rate = np.where(coated, metal, oxide)

@@ -25,11 +25,12 @@ def of_pixels(found: Maps, others: list[Maps], film: Film) -> dict[str, Any]:
     """
     lithium = found.lithium
     # A ray of the rim meets who knows how much oxide, which has a background of its own.
-    told = np.where(film.particle & ~film.inside, np.nan, lithium.areal_density)
+    rim = film.particle & ~film.inside
+    told = np.where(rim, np.nan, lithium.areal_density)
 
     def std(variance: Array, value: Array, changed: list[Array]) -> Array:
         common = sum(((one - value) ** 2 for one in changed), start=np.zeros(value.shape))
-        return np.asarray(np.sqrt(variance + common))
+        return _or_unknown(np.sqrt(variance + common))
 
     rows = {
         "t_over_lambda": (found.tau, found.tau_variance, [o.tau for o in others], "1"),
@@ -58,7 +59,7 @@ def of_pixels(found: Maps, others: list[Maps], film: Film) -> dict[str, Any]:
 
 
 def of_the_whole(found: Maps, others: list[Maps], film: Film, *, pixel: float) -> dict[str, Any]:
-    """Return support, volume and lithium of the particle and the rim about it.
+    """Return support, volume and lithium of the particle and the rim about it, where determined.
 
     Lithium is measured inside; in the rim there is as much more as goes with its t/lambda.
 
@@ -84,16 +85,18 @@ def of_the_whole(found: Maps, others: list[Maps], film: Film, *, pixel: float) -
 
     # The level of the film is under every pixel.
     slope = np.sqrt(found.support_variance) * _per_tau(found, thick)
+    if not np.isfinite(found.support):
+        return {}
     rows = {"support": (lambda maps: maps.support, found.support_variance, "1")}
-    rows["volume"] = (volume, pixel**4 * (found.thickness_white[thick].sum() + slope**2), "Å³")
-    counting = pixel**4 * float(found.lithium.white[inside].sum())
-    rows["lithium"] = (lithium, counting * (by_inside(found) if inside.any() else 1) ** 2, "1")
-    needed = {"support": film.particle | True, "volume": thick, "lithium": inside}
+    if thick.any():
+        rows["volume"] = (volume, pixel**4 * (found.thickness_white[thick].sum() + slope**2), "Å³")
+    if inside.any():
+        counting = pixel**4 * float(found.lithium.white[inside].sum())
+        rows["lithium"] = (lithium, counting * by_inside(found) ** 2, "1")
     numbers: dict[str, Any] = {}
     for name, (of, variance, unit) in rows.items():
-        known = np.isfinite(found.support) and needed[name].any()
-        value = of(found) if known else np.nan
-        common = sum((of(other) - value) ** 2 for other in others) if known else np.nan
+        value = of(found)
+        common = sum((of(other) - value) ** 2 for other in others)
         numbers[name] = ((), value, {"units": unit})
         numbers[f"{name}_std"] = ((), float(np.sqrt(variance + common)), {"units": unit})
     return numbers
@@ -113,9 +116,7 @@ def of_images(shifts: list[Shift], pixel: float) -> dict[str, Any]:
         known = np.isfinite(std)
         value = np.where(known, [one.shift[axis] for one in shifts], np.nan)
         found[name] = ("image", pixel * value, {"units": "Å"})
-        # The reference is where it is by definition.
-        told = np.where(known & (std > 0), pixel * np.where(known, std, 0), np.nan)
-        found[f"{name}_std"] = ("image", told, {"units": "Å"})
+        found[f"{name}_std"] = ("image", pixel * std, {"units": "Å"})
     return found
 
 
@@ -144,3 +145,8 @@ def undetermined(
         rim = int((film.particle & ~film.inside).sum())
         told.append(f"lithium of {rim} pixels at the outline: oxide and metal share them")
     return told
+
+
+def _or_unknown(std: Array) -> Array:
+    """Return standard deviations, infinite where nothing is known."""
+    return np.asarray(np.where(np.isfinite(std), std, np.inf))

@@ -94,15 +94,19 @@ def ray_lengths(
     array (3, points², ny, nx)
         Å, in the order of `LAYERS`.
     """
-    axes = [(np.arange(n * points) + 0.5) * pixel / points - n * pixel / 2 for n in shape]
-    y, x = np.meshgrid(*axes, indexing="ij")
-    place = np.stack(
-        [x.ravel() - specimen.centre[1], y.ravel() - specimen.centre[0], np.zeros(x.size)], axis=1
+    # No two rays of a pixel share a row or a column: a face along one would move in jumps.
+    i, j = np.divmod(np.arange(points**2), points)
+    down = (i + (j + 0.5) / points) / points
+    right = (j + (points - 1 - i + 0.5) / points) / points
+    rows, columns = (pixel * (np.arange(n) - n / 2) for n in shape)
+    y, x = np.broadcast_arrays(
+        rows[:, None] + pixel * down[:, None, None] - specimen.centre[0],
+        columns + pixel * right[:, None, None] - specimen.centre[1],
     )
+    place = np.stack([x.ravel(), y.ravel(), np.zeros(x.size)], axis=1)
     core, whole = (
         np.maximum(np.subtract(*chords(body, place, axis=2)[::-1]), 0)
         for body in (specimen.core, specimen.whole)
     )
     lengths = np.stack([core, whole - core, np.full(len(core), specimen.support)])
-    fine = lengths.reshape(3, shape[0], points, shape[1], points)
-    return np.ascontiguousarray(fine.transpose(0, 2, 4, 1, 3).reshape(3, points**2, *shape))
+    return lengths.reshape(3, points**2, *shape)

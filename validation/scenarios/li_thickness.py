@@ -38,7 +38,7 @@ from echolith.zone_axes import Zone, zone_frame
 SUMMARY = "Lithium particle or whisker in energy-filtered images: t/lambda, thickness, lithium map"
 LEAST = 0.1
 """t/lambda from which relative errors are scored."""
-RAYS = 2
+RAYS = 3
 """Of a pixel along each axis: what the specimen is, for images and truth alike."""
 
 
