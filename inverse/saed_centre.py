@@ -14,6 +14,7 @@ import numpy.typing as npt
 from scipy.fft import irfft2, next_fast_len, rfft2
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
+from scipy.signal import savgol_coeffs, savgol_filter
 
 from echolith.inverse.saed_geometry import (
     Geometry,
@@ -34,8 +35,8 @@ STEP = 0.5
 CLIPPED = 2.0
 """Median absolute deviations to which spots are cut down while the pattern is blurred."""
 ITERATIONS = 12
-SMOOTH = 1.0
-"""Bins, standard deviation by which the profile is smoothed before its slope is taken."""
+SMOOTH = (9, 4)
+"""Bins of the profile, and degree of the polynomial through them whose slope is taken."""
 LEAST_PIXELS = 60
 """Of a circle whose slope counts."""
 SETTLED = 1e-3
@@ -195,11 +196,9 @@ def significant_slope(profile: Profile) -> CubicSpline:
 
     Noise in the slope would align noise in the pixels with it, and feign information.
     """
-    smooth = gaussian_filter1d(profile.mean, SMOOTH)
-    slope = np.gradient(smooth, profile.radius)
-    # Of the slope of values smoothed by a Gaussian of s bins: 1 / (4 sqrt(pi) s^3) of their own.
+    slope = savgol_filter(profile.mean, *SMOOTH, deriv=1, delta=STEP)
     variance = np.maximum(profile.mean, 0.02) / profile.pixels
-    variance /= 4 * np.sqrt(np.pi) * SMOOTH**3 * STEP**2
+    variance *= (savgol_coeffs(*SMOOTH, deriv=1, delta=STEP) ** 2).sum()
     power, noise = (gaussian_filter1d(v, 3.0) for v in (slope**2, variance))
     true = np.clip(1 - noise / np.maximum(power, 1e-300), 0, 1)
     # In a corner of the detector a spot fills the few pixels of a circle.
