@@ -4,6 +4,7 @@ The length runs from the edge of the base to the tip along the axis, both read i
 drift of the specimen does not enter. Where it cannot be read a frame has NaN and a reason.
 """
 
+from dataclasses import replace
 from enum import Enum
 from typing import Annotated
 
@@ -32,6 +33,9 @@ FIRST = 10
 """Frames that tell which start is the best."""
 TOGETHER = 5
 """Frames whose counts are added for a first look."""
+SMOOTHED = 9
+"""Frames over which the tip's speed is taken."""
+MOST_MOMENTS = 8
 FRINGE = 6
 """Pixels about an edge that are left out of a mean level."""
 
@@ -183,14 +187,11 @@ def _fitted(
     if within.sum() < FEWEST:
         return None, kept[:0]
     inside, tips = kept[within], tips[within]
-    speed = np.gradient(uniform_filter1d(tips, min(9, len(tips))), inside)
-    moments = int(np.clip(np.ceil(np.percentile(np.abs(speed), 90)), 1, 8))
-    ways = speed[:, None] * ((np.arange(moments) + 0.5) / moments - 0.5)
     watched = Watched(
         profiles=profiles.chosen(inside),
         optics=EdgeOptics.of(acquisition, profiles.place, blur=profiles.blur),
         when=inside / (len(profiles.counts) - 1) - 0.5,
-        ways=ways,
+        ways=_ways(tips, inside),
     )
     # The base was found in the last frames; until then it has drifted.
     bases = base + axis.speed * (inside - kept[-1])
@@ -203,7 +204,20 @@ def _fitted(
     common = first_common(watched.chosen(few), own[few], common)
     part = watched.chosen(some)
     _, common = fit_common(part, fit_own(part, own[some], common).own, common)
-    return fit_own(watched, own, common), inside
+    fit = fit_own(watched, own, common)
+    # How far a tip goes in a frame is known better now.
+    watched = replace(watched, ways=_ways(fit.own[:, 1], inside))
+    return fit_own(watched, fit.own, common), inside
+
+
+def _ways(tips: Array, frames: npt.NDArray[np.int64]) -> Array:
+    """Return where the tip is at moments of each frame, pixels from its middle place."""
+    speed = np.gradient(uniform_filter1d(tips, min(SMOOTHED, len(tips)), mode="nearest"), frames)
+    # The smoothing flattens both ends.
+    rim = min(SMOOTHED // 2 + 1, len(speed) // 2)
+    speed[:rim], speed[-rim:] = speed[rim], speed[-rim - 1]
+    moments = int(np.clip(np.ceil(np.percentile(np.abs(speed), 90)), 1, MOST_MOMENTS))
+    return np.asarray(speed[:, None] * ((np.arange(moments) + 0.5) / moments - 0.5))
 
 
 def _levels(profiles: Profiles, axis: WhiskerAxis) -> tuple[float, Array]:

@@ -177,6 +177,7 @@ def _pictures(content: ReportContent) -> dict[str, Picture]:
         thickness_figures,
         volume_figures,
         volume_surfaces,
+        whisker_figures,
     )
     from echolith.validation.drawing import inline_svg
 
@@ -242,6 +243,13 @@ def _pictures(content: ReportContent) -> dict[str, Picture]:
             "Thickness and lithium",
             "Truth, estimate, pull and a profile of t/lambda and of the lithium map",
             "Truth and estimate on one scale; band: 95 % interval. White: not determined.",
+        ),
+        "growth": (
+            whisker_figures.whisker_growth,
+            "Growth",
+            "Counts along the axis against time, and the length with the law found",
+            "Left: electrons per pixel, the base at the left. Right: band: 95 % interval of the "
+            "law; dotted: a change.",
         ),
         "pattern": (
             powder_figures.pattern,
