@@ -54,7 +54,8 @@ class OxideMovie(Settings):
     @property
     def times(self) -> npt.NDArray[np.float64]:
         """Of the exposures, s."""
-        return np.arange(self.acquisition.frames) * max(self.interval, self.acquisition.frame_time)
+        every = max(self.interval, self.acquisition.frame_time)
+        return np.asarray(np.arange(self.acquisition.frames) * every, dtype=np.float64)
 
     def thicknesses(self, grains: OxideGrains) -> npt.NDArray[np.float64]:
         """Return the thickness of a shell in every exposure, Å, in whole steps."""
@@ -97,13 +98,14 @@ def exposure(
     grains: OxideGrains, thickness: Angstrom, *, taken: OxideMovie
 ) -> npt.NDArray[np.float32]:
     """Return the expected counts (y, x) of one exposure of a shell."""
-    return drifting_frames(
+    frames = drifting_frames(
         np.zeros(1),
         spectrum=_state(grains, thickness, taken),
         finer=taken.points,
         acquisition=taken.acquisition,
         drift=(0.0, 0.0),
-    )[0]
+    )
+    return np.asarray(frames[0])
 
 
 @lru_cache(maxsize=KEPT)

@@ -241,7 +241,7 @@ class _Apart:
     def _is_sure(self, found: Found) -> bool:
         """Tell whether noise would show as much anywhere in as few frames as asked."""
         places = self.image.size * (self.pixel / found.window) ** 2
-        return found.log_probability + np.log(places) < np.log(self.options.false_alarm)
+        return bool(found.log_probability + np.log(places) < np.log(self.options.false_alarm))
 
     def _started(self, found: Found, image: Array, rules: RegionOptions) -> Grain:
         """Return a grain that has the pixels of the window it was found in."""
@@ -264,9 +264,9 @@ class _Apart:
         return _shown(self.grains, self.image.shape)
 
     def _without_metal(self) -> Array:
-        return (
-            self.image if self.metal is None else self.image - self.metal.weight * self.metal.shown
-        )
+        if self.metal is None:
+            return self.image
+        return np.asarray(self.image - self.metal.weight * self.metal.shown)
 
     def _rest(self) -> Array:
         return self._without_metal() - self._oxide()

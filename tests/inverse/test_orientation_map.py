@@ -38,7 +38,7 @@ def crystal(
         np.cos(2 * np.pi * (gx * x + gy * y[:, None]) + phase * n)
         for n, (gx, gy) in enumerate(kind.at(rotation))
     ]
-    return contrast * inside * np.sum(waves, axis=0)
+    return np.asarray(contrast * inside * np.sum(waves, axis=0))
 
 
 def halves(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -59,7 +59,7 @@ def test_noise_is_taken_for_a_grain_as_seldom_as_asked(rate: float) -> None:
         search = Search(templates=[one], windows=[5.0], pixel=PIXEL)
         parts = []
         for _ in range(30):
-            frame = rng.poisson(30.0, (160, 160)) - 30.0
+            frame = np.asarray(rng.poisson(30.0, (160, 160)) - 30.0, dtype=np.float64)
             logs, _ = search.log_probabilities(frame, level)
             parts.append(float((logs <= np.log(rate)).mean()))
         # Pixels of a window go together; frames are independent, and tell the error of the mean.
