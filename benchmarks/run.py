@@ -35,6 +35,9 @@ SUBJECTS = (
     "far_field",
     "powder",
     "diffraction_maps",
+    "growth",
+    "hrtem",
+    "false_lattices",
 )
 
 

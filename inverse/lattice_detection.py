@@ -167,10 +167,10 @@ def detect(
         ]
         each = np.empty((len(group), len(spacings)))
         for row, window in zip(each, group, strict=True):
-            maps = grid.log_ratios(_part(image, pixel, window))
+            maps = grid.log_ratios(grid.power(_part(image, pixel, window)))
             for n, template in enumerate(templates):
                 ratios = maps[:, template.index].sum(axis=-1)
-                row[n] = logsumexp(ratios) - np.log(ratios.size)
+                row[n] = _log_sum(ratios) - np.log(ratios.size)
                 _, i, j = np.unravel_index(int(ratios.argmax()), ratios.shape)
                 place = float(template.strains[i]), float(template.angles[j])
                 here = (float(ratios.max()), window, *place)
@@ -191,6 +191,52 @@ def detect(
     )
 
 
+def expected_ratio(
+    image: Array,
+    *,
+    pixel: float,
+    spacings: Sequence[tuple[Zone, float]],
+    tolerance: float,
+    smallest: float,
+) -> tuple[float, float]:
+    """Return the log ratio of a lattice and noise at the expected powers, and its spread.
+
+    Parameters
+    ----------
+    image : array, (ny, nx)
+        Expected counts; the power of the noise is their mean.
+    pixel, spacings, tolerance, smallest
+        As for `detect`.
+    """
+    noise = float(image.mean())
+    level = np.array([0.0, LARGEST]), np.array([noise, noise])
+    ratios, best = [], (-np.inf, 0.0)
+    for group in windows(image.shape, pixel, smallest=smallest):
+        grid = _grid(pixel, group[0].radius, level, None)
+        templates = [_templates(grid, *one, tolerance, group[0].radius) for one in spacings]
+        each = []
+        for window in group:
+            power = grid.power(_part(image, pixel, window))
+            maps = grid.log_ratios(power + noise)
+            for template in templates:
+                found = maps[:, template.index].sum(axis=-1)
+                each.append(_log_sum(found) - np.log(found.size))
+                if found.max() > best[0]:
+                    strength, *place = np.unravel_index(int(found.argmax()), found.shape)
+                    at = template.index[tuple(place)]
+                    weight = noise * grid.gain[strength].ravel()[at]
+                    twice = 1 + 2 * power.ravel()[at] / noise
+                    best = float(found.max()), float(np.sqrt((weight**2 * twice).sum()))
+        ratios.append(_log_sum(np.array(each)) - np.log(len(each)))
+    return _log_sum(np.array(ratios)) - float(np.log(len(ratios))), best[1]
+
+
+def _log_sum(values: Floats) -> float:
+    """Return log(sum(exp(values)))."""
+    most = float(values.max())
+    return most + float(np.log(np.exp(values - most).sum(dtype=np.float64)))
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Grid:
     """Half of the reciprocal plane, kx >= 0, on the grid of a window's transform."""
@@ -204,10 +250,13 @@ class _Grid:
     constant: Floats
     """(strengths, rows, columns): what is then taken off."""
 
-    def log_ratios(self, part: Floats) -> Floats:
-        """Return log likelihood ratios, (strengths, places), of a part of an image."""
+    def power(self, part: Floats) -> Floats:
+        """Return the power of a part of an image, (rows, columns)."""
         spectrum = fft.rfft2(part, s=(self.size, self.size))[self.rows, : self.columns]
-        power = spectrum.real**2 + spectrum.imag**2
+        return np.asarray(spectrum.real**2 + spectrum.imag**2)
+
+    def log_ratios(self, power: Floats) -> Floats:
+        """Return log likelihood ratios, (strengths, places), of powers."""
         return np.asarray((power * self.gain - self.constant).reshape(len(self.gain), -1))
 
 

@@ -35,7 +35,7 @@ from echolith.inverse.lattice_shift import Shift, measured_shift
 
 Array = npt.NDArray[np.float64]
 
-AT_ONCE = 16
+AT_ONCE = 32
 """Frames read together."""
 STARTS = (1, 4, 16)
 """Numbers of frames that are added up to find the lattice, in turn."""

@@ -170,8 +170,10 @@ def _pictures(content: ReportContent) -> dict[str, Picture]:
         distance_figures,
         figures,
         grain_figures,
+        hrtem_figures,
         map_figures,
         powder_figures,
+        saed_figures,
         statistics_figures,
         strain_figures,
         thickness_figures,
@@ -231,6 +233,13 @@ def _pictures(content: ReportContent) -> dict[str, Picture]:
             "A shift common to all columns, which a measurement leaves free, is taken out. Arrows "
             "run from the true towards the recovered column, magnified as the title says.",
         ),
+        "lattice": (
+            hrtem_figures.lattice,
+            "Lattice",
+            "First frame, its Bragg filter with columns found and true, power spectrum",
+            "Circles: columns found, of all frames together; crosses: true ones. In the power "
+            "spectrum circles are where the lattice found has its reflections.",
+        ),
         "maps": (
             map_figures.maps,
             "Maps",
@@ -256,6 +265,13 @@ def _pictures(content: ReportContent) -> dict[str, Picture]:
             "Powder pattern",
             "Observed and calculated powder pattern, and their difference",
             "Below: observed minus calculated, in standard deviations of counting.",
+        ),
+        "rings": (
+            saed_figures.rings,
+            "Rings and spots",
+            "Diffraction pattern with rings, centre and spots found, and its rotational average",
+            "Square-root scale. Cross: centre; circles: spots; the strongest rings of each phase "
+            "that is more probable than not have their indices. Dashed: rings of no candidate.",
         ),
         "strain": (
             strain_figures.strain_maps,
