@@ -62,7 +62,7 @@ def solve_pattern(
         ``_std``; ``orientation`` (axis, crystal_axis) with ``tilt_std`` and ``turn_std`` (degree)
         of the crystal that the spots show and its probability, ``orientation_second`` the next,
         ``orientation_other`` where half a turn explains them as well; names end in ``_2`` for
-        a second crystal;
+        a second crystal; ``spot_x``, ``spot_y`` (spot), pixel;
         ``profile``, ``calculated``, ``background`` (radius). ``attrs["present"]``,
         ``attrs["cannot_tell"]``, ``attrs["undetermined"]`` (reasons) and ``attrs["verdict"]``.
 

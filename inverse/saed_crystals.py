@@ -95,7 +95,10 @@ def crystal_evidence(
     undetermined: list[str],
 ) -> CrystalEvidence:
     """Return the crystals that explain the spots; reasons are added to what is not determined."""
-    nothing = CrystalEvidence(probability=np.zeros(len(candidates)), unknown=0.0, variables={})
+    variables = _places(spots)
+    nothing = CrystalEvidence(
+        probability=np.zeros(len(candidates)), unknown=0.0, variables=variables
+    )
     count = len(spots.places)
     if spots.full.any():
         undetermined.append(f"electrons of {int(spots.full.sum())} spots: saturated or cut")
@@ -105,7 +108,7 @@ def crystal_evidence(
             return nothing
         # Some crystal is there; so few spots do not say which.
         unsure = [0.5 if phase.name in options.phases else 0.0 for phase in candidates]
-        return CrystalEvidence(probability=np.array(unsure), unknown=0.5, variables={})
+        return CrystalEvidence(probability=np.array(unsure), unknown=0.5, variables=variables)
     asked = [phase for phase in candidates if phase.name in options.phases]
     measured = measured_spots(spots, k=1 / wavelength(energy), distance=distance)
     grains = _grains([_crystal(phase, energy) for phase in asked], measured)
@@ -114,7 +117,6 @@ def crystal_evidence(
         why = f"crystals explain {explained} of them" if grains else "no crystal explains them"
         undetermined.append(f"orientation: {count} spots, {why}")
         return nothing
-    variables: dict[str, xr.DataArray] = {}
     for one, suffix in zip(grains, ("", "_2"), strict=False):
         variables |= _variables(one, suffix)
         _doubts(one, suffix, options.certain, undetermined)
@@ -122,6 +124,16 @@ def crystal_evidence(
     for one in grains:
         absent *= [1 - one.probability.get(phase.name, 0.0) for phase in candidates]
     return CrystalEvidence(probability=1 - absent, unknown=0.0, variables=variables)
+
+
+def _places(spots: FoundSpots) -> dict[str, xr.DataArray]:
+    """Return where on the detector the spots are."""
+    x, y = spots.counts.fitted.geometry.distorted(spots.places).T
+    unit = {"units": "pixel"}
+    return {
+        name: xr.DataArray(values, dims="spot", attrs=unit)
+        for name, values in {"spot_x": x, "spot_y": y}.items()
+    }
 
 
 def _grains(crystals: Sequence[SpotCrystal], spots: MeasuredSpots) -> list[_Grain]:
