@@ -69,7 +69,7 @@ class OrientationSearch(Settings):
     smooth: Annotated[Angstrom, Field(ge=2, le=100)] = 10.0
     """Length on which the amplitudes of fringes may vary inside a grain."""
     most: Annotated[int, Field(ge=1, le=500)] = 60
-    """Grains."""
+    """Candidates for grains that are tried."""
 
     @field_validator("zone_axes")
     @classmethod
@@ -173,7 +173,10 @@ class _Apart:
         """Add grains until nothing is left that noise would not show."""
         rest, rules = self._rest(), self._rules()
         failures = 0
-        while len(self.grains) < self.options.most and failures < FAILURES:
+        # A grain may take another's place, so it is candidates that are counted, not grains.
+        for _ in range(self.options.most):
+            if failures == FAILURES:
+                break
             found = self._search(self._oxides(), rest, rules)[1]
             if not self._is_sure(found):
                 break

@@ -103,6 +103,8 @@ def _largest(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 
 def shared(grains: list[Grain], options: RegionOptions) -> list[Grain]:
     """Return grains that have the pixels they win."""
+    if not grains:
+        return []
     label = parted(grains, options)
     return [replace(grain, weight=(label == n + 1) * 1.0) for n, grain in enumerate(grains)]
 
