@@ -35,6 +35,7 @@ SUBJECTS = (
     "far_field",
     "powder",
     "diffraction_maps",
+    "saed",
     "growth",
     "hrtem",
     "false_lattices",

@@ -237,9 +237,10 @@ def spot_crystal(phase: CrystalPhase, *, energy: Electronvolt, reach: float) -> 
     factors = np.zeros(len(flat), dtype=np.complex128)
     some = flat.any(axis=1)
     factors[some] = electron_structure_factors(phase, flat[some], energy=energy)
-    table = factors.reshape(steps.shape[:-1]) / (k * phase.volume)
-    if np.abs(table.imag).max() < 1e-9 * np.abs(table).max():
-        table = table.real  # the crystal is its own inverse: twice as fast
+    every = factors.reshape(steps.shape[:-1]) / (k * phase.volume)
+    table: npt.NDArray[np.complex128] | Array = every
+    if np.abs(every.imag).max() < 1e-9 * np.abs(every).max():
+        table = every.real  # the crystal is its own inverse: twice as fast
     coupling = np.abs(table[tuple((hkl + limit).T)])
     there = coupling > 1e-3 * coupling.max()
     basis = reciprocal_basis(phase)
@@ -384,7 +385,7 @@ def _fit(crystal: SpotCrystal, start: Array, log_thickness: float, spots: Measur
     return _Fit(
         matrix=turn_matrix(np.append(values[:2], 0.0)) @ start,
         thickness=float(np.exp(values[2])),
-        covariance=np.linalg.pinv(information) * worse,
+        covariance=np.asarray(np.linalg.pinv(information) * worse, dtype=np.float64),
         turn_std=turn_std * np.sqrt(worse),
         matched=matched,
         cost=chi + away - nothing + NOT_MATCHED * float((~matched).sum()),

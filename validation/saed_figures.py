@@ -92,8 +92,8 @@ def _draw_pattern(axes: "Axes", counts: Array, found: "xr.Dataset", named: Rings
                 # Labels of phases start at different angles, so that rings side by side are told.
                 at = centre + radius * circle[(20 * place + 9 * number + 95) % 180]
                 axes.text(
-                    *at, f"{name} {hkl}", color=colour, fontsize=7, path_effects=[outline()],
-                    ha="center", va="center", clip_on=True,
+                    float(at[0]), float(at[1]), f"{name} {hkl}", color=colour, fontsize=7,
+                    path_effects=[outline()], ha="center", va="center", clip_on=True,
                 )  # fmt: skip
     if "spot_x" in found:
         axes.scatter(
