@@ -32,6 +32,11 @@ DECADES = 3.0
 """Over which the mean of the electrons in single rings may lie, before the pattern is seen."""
 MOST_SINGLE = 40
 """Rings of an unknown phase that are taken in."""
+FARTHEST = 3.5
+"""Standard deviations by which the camera constant may differ from that told.
+
+Beyond, a lattice of the same kind and another size would be taken for a candidate's.
+"""
 LEAST_MEAN = 0.02
 """Electrons in a pixel, for the variance of counting."""
 
@@ -160,6 +165,8 @@ def _log_prior(
     problem: RingProblem, state: RingState, precision: Array, covariance: Array
 ) -> float:
     """Return the logarithm of what priors are at their middle, and of amounts being positive."""
+    if abs(state.scale - 1) > FARTHEST * problem.options.camera_std:
+        return -np.inf
     n, m = len(state.chosen), len(state.places)
     proper = precision > 0
     value = 0.5 * np.log(precision[proper]).sum() + 0.5 * np.log(2 * np.pi) * (~proper).sum()
