@@ -272,7 +272,7 @@ class _Apart:
         return np.asarray(self.image - self.metal.weight * self.metal.shown)
 
     def _rest(self) -> Array:
-        return self._without_metal() - self._oxide()
+        return np.asarray(self._without_metal() - self._oxide())
 
     def _rules(self) -> RegionOptions:
         radii, power = noise_power(self._rest(), self.pixel)

@@ -84,7 +84,7 @@ def fit_grain(
 
     def loss(steps: Array) -> float:
         strain = start[1] + steps[1] * scale[1]
-        return 0.5 * (strain / tolerance) ** 2 - float(heights(steps).sum())
+        return float(0.5 * (strain / tolerance) ** 2 - heights(steps).sum())
 
     simplex = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
     options = {"initial_simplex": simplex, "xatol": 1e-2, "fatol": 1e-3, "maxfev": 200}

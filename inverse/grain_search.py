@@ -120,7 +120,7 @@ def log_noise_probability(
     crossings = np.log(rate) + (reflections - 0.5) * np.log(x) - x - gammaln(reflections)
     # Left of its peak the number of crossings says nothing: all rotations may lie above.
     crossings = np.where(x < reflections - 0.5, 0.0, crossings)
-    return np.minimum(np.logaddexp(alone, crossings), 0.0)
+    return np.asarray(np.minimum(np.logaddexp(alone, crossings), 0.0))
 
 
 def _logs(
@@ -131,7 +131,7 @@ def _logs(
     largest = float(lengths.max())
     step = np.degrees(STEP / (2 * np.pi * window * largest))
     angles = np.arange(0, one.period, one.period / np.ceil(one.period / step))
-    expected = np.interp(lengths, *level)
+    expected = np.asarray(np.interp(lengths, *level))
     places = np.stack([one.at(float(angle)) for angle in angles])
     power = _powers(spectrum, places.reshape(-1, 2), window, pixel)
     power = power.reshape(len(angles), len(lengths), *power.shape[1:])
