@@ -100,7 +100,7 @@ def inelastic_mean_free_path(density: float, *, energy: float, semiangle: float)
     Examples
     --------
     >>> round(inelastic_mean_free_path(2.0, energy=200e3, semiangle=20.0) / 10)  # carbon, nm
-    160
+    164
     """
     t = half_square_velocity(energy) / 1e3
     excited, cut = 5.5 * density**0.3 / t, 20.0

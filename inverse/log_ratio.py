@@ -89,14 +89,15 @@ def film_of(ratio: Moved) -> Film:
     return Film(mean, float(1 / weight.sum()), particle, inside)
 
 
-def mixing(values: Array) -> Array:
+def mixing(values: Array, std: Array) -> Array:
     """Return the variance of a quantity within a pixel, from its neighbours.
 
     ``(b - v) (v - a)``, a to b the range of the neighbours: exact where a step runs through the
-    pixel, too large (by little) on slopes.
+    pixel, too large (by little) on slopes; 0 where the range is what noise makes of it.
     """
     filled = _filled(values)
-    return np.asarray((maximum_filter(filled, 3) - filled) * (filled - minimum_filter(filled, 3)))
+    low, high = minimum_filter(filled, 3), maximum_filter(filled, 3)
+    return np.where(high - low > 2 * SURE * std, (high - filled) * (filled - low), 0.0)
 
 
 def steps(values: Array, std: Array, camera: DetectorResponse) -> Array:
@@ -118,7 +119,7 @@ def steps(values: Array, std: Array, camera: DetectorResponse) -> Array:
     for axis in (0, 1):
         spread = correlate1d(spread, camera.kernel(axis), axis=axis, mode="nearest")
     sharper = np.where(np.abs(filled - spread) > SURE * std, filled - spread, 0.0)
-    return np.asarray(sharper + mixing(values) / 2)
+    return np.asarray(sharper + mixing(values, std) / 2)
 
 
 def _filled(values: Array) -> Array:

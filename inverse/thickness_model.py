@@ -147,7 +147,8 @@ def maps_of(images: list[Moved], film: Film, known: Known, options: ThicknessOpt
     table = LossTable.of(acquisition, losses, support=support, oxide=known.oxide)
     seen, slope = table.thickness(ratio.values)
     own = slope**2 * ratio.variance
-    lacking = known.steps * steps(seen, np.sqrt(own), known.camera)
+    std = np.sqrt(own)
+    lacking = known.steps * steps(seen, std, known.camera)
     tau = seen + lacking
     own = own + lacking**2
     above = tau - level
@@ -159,7 +160,7 @@ def maps_of(images: list[Moved], film: Film, known: Known, options: ThicknessOpt
         _signals(images, acquisition),
         tau,
         own,
-        known.steps * mixing(tau) * losses.lithium[0] * metal,
+        known.steps * mixing(tau, std) * losses.lithium[0] * metal,
         acquisition=acquisition,
         table=table,
     )
