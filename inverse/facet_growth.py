@@ -1,16 +1,15 @@
 """How the facets of a crystal grow: the law of each, how fast, and when growth changes direction.
 
 The law of a facet follows from its edges (`echolith.inverse.growth_laws`). Its speed is that of the
-piece known best to be no rest, relative to its uncertainty. Of facets of the first kind those grow
-that surely have such a piece; growth switches when that of the one that starts last begins.
+piece that goes the farthest. Of facets of the first kind those grow that surely advance; growth switches when that piece of the one that starts last begins.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from pydantic import Field
 
 from echolith.forward.acquisition import Settings
 from echolith.inverse.facet_edges import EdgeTracking, recover_edges
@@ -20,25 +19,30 @@ from echolith.inverse.growth_laws import FEWEST, GrowthLawOptions, growth_law
 Array = npt.NDArray[np.float64]
 
 SURE = 4.0
-"""Standard deviations of a speed from 0: a facet that grows."""
+"""Standard deviations by which a facet that grows advances, from its first to its last quarter."""
 
 
 class FacetGrowth(Settings):
     """What is looked for, and what is known beforehand."""
 
     edges: EdgeTracking = EdgeTracking()
-    laws: GrowthLawOptions = Field(
-        default=GrowthLawOptions(
-            laws=(GrowthLaw.CONSTANT, GrowthLaw.LINEAR, GrowthLaw.ACCELERATED,
-                  GrowthLaw.PIECEWISE_LINEAR),
-            changes=2,
-        )
-    )  # fmt: skip
+    laws: GrowthLawOptions = GrowthLawOptions(
+        laws=(
+            GrowthLaw.CONSTANT,
+            GrowthLaw.LINEAR,
+            GrowthLaw.ACCELERATED,
+            GrowthLaw.PIECEWISE_LINEAR,
+        ),
+        changes=2,
+        scale_std=0,
+    )
+    """Stated errors are taken as they are: edges at rest, of whole rows, scatter less than those
+    that move, and would make these look surer than they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Growth:
-    """The piece of a facet's growth that is surest, Å/s, and when it began, s; NaN: not known."""
+    """The piece of a facet's growth that goes the farthest, Å/s, and when it began, s; NaN: not known."""
 
     law: str = ""
     probability: float = np.nan
@@ -48,6 +52,7 @@ class _Growth:
     start_time_std: float = np.nan
 
 
+QUANTITIES = {"first_speed": "Å/s", "second_speed": "Å/s", "switch_time": "s"}
 UNITS = {
     "law_probability": "1",
     "speed": "Å/s",
@@ -71,9 +76,10 @@ def recover_growth(measurement: xr.Dataset, *, options: FacetGrowth | None = Non
     xarray.Dataset
         What `echolith.inverse.facet_edges.recover_edges` finds; over ``facet`` of the first kind
         ``law`` (a `GrowthLaw`, empty where none is found), ``law_probability``, ``speed`` (Å/s, of
-        the piece that is surest to be no rest) and ``start_time`` (s, of that piece; NaN where it
+        the piece that goes the farthest) and ``start_time`` (s, of that piece; NaN where it
         began before the movie), each with ``_std``. Where two facets grow one after the other
-        ``first_speed``, ``second_speed`` and ``switch_time``, each with ``_std``.
+        ``first_speed``, ``second_speed`` and ``switch_time``, each with ``_std`` and where one law
+        is found.
     """
     options = options or FacetGrowth()
     found = recover_edges(measurement, options=options.edges)
@@ -88,20 +94,46 @@ def recover_growth(measurement: xr.Dataset, *, options: FacetGrowth | None = Non
     found = found.assign(
         {name: ("facet", values, {"units": UNITS[name]}) for name, values in columns.items()}
     ).assign(law=("facet", [one.law for one in each]))
-    growing = [one for one in each if one.speed > SURE * one.speed_std]
+    growing = [one for one, moved in zip(each, _advances(found), strict=True) if moved > SURE]
     growing.sort(key=lambda one: np.nan_to_num(one.start_time, nan=-np.inf))
-    if len(growing) < 2 or np.isnan(growing[-1].start_time):
-        lacking = "first_speed, second_speed, switch_time: no two facets grow one after the other"
-        return found.assign_attrs(undetermined=f"{found.attrs['undetermined']}; {lacking}")
+    if len(growing) < 2:
+        return _lacking(found, QUANTITIES, "no two facets grow")
     begin, last = growing[0], growing[-1]
-    return found.assign(
-        first_speed=((), begin.speed, {"units": "Å/s"}),
-        first_speed_std=((), begin.speed_std, {"units": "Å/s"}),
-        second_speed=((), last.speed, {"units": "Å/s"}),
-        second_speed_std=((), last.speed_std, {"units": "Å/s"}),
-        switch_time=((), last.start_time, {"units": "s"}),
-        switch_time_std=((), last.start_time_std, {"units": "s"}),
+    told = (
+        (begin.speed, begin.speed_std),
+        (last.speed, last.speed_std),
+        (last.start_time, last.start_time_std),
     )
+    values = {name: pair for name, pair in zip(QUANTITIES, told, strict=True) if pair[1] > 0}
+    found = found.assign(
+        {name: ((), value, {"units": QUANTITIES[name]}) for name, (value, _) in values.items()}
+        | {
+            f"{name}_std": ((), std, {"units": QUANTITIES[name]})
+            for name, (_, std) in values.items()
+        }
+    )
+    rest = [name for name in QUANTITIES if name not in values]
+    return _lacking(found, rest, "several laws are as likely") if rest else found
+
+
+def _lacking(found: xr.Dataset, names: Iterable[str], why: str) -> xr.Dataset:
+    told = f"{found.attrs['undetermined']}; {', '.join(names)}: {why}"
+    return found.assign_attrs(undetermined=told)
+
+
+def _advances(found: xr.Dataset) -> Array:
+    """Return by how many standard deviations facets of the first kind advance, (facets,)."""
+    advances = np.zeros(found.sizes["facet"])
+    for n in np.flatnonzero(np.isclose(found["layer"], found["layer"].max())):
+        edge, std = (found[name].values[n] for name in ("edge", "edge_std"))
+        told = np.flatnonzero(np.isfinite(edge))
+        many = len(told) // 4
+        if many:
+            ends = [told[:many], told[-many:]]
+            early, late = (edge[end].mean() for end in ends)
+            variance = sum((std[end] ** 2).sum() / many**2 for end in ends)
+            advances[n] = (late - early) / np.sqrt(variance)
+    return advances
 
 
 def _growth(facet: xr.Dataset, options: GrowthLawOptions) -> _Growth:
@@ -116,8 +148,10 @@ def _growth(facet: xr.Dataset, options: GrowthLawOptions) -> _Growth:
     law, probability = str(found["supported"].values), float(found["probability"][0])
     if "velocity" not in found:
         return _Growth(law=law, probability=probability)
-    # The surest, since a change may be so sudden that its speed means nothing.
-    piece = int(np.argmax(found["velocity"].values / found["velocity_std"].values))
+    changes = found["change_time"].values if "change_time" in found else []
+    ends = facet["frame"].values[[0, -1]]
+    # The piece that goes the farthest: a change may be so sudden that its speed means nothing.
+    piece = int(np.argmax(found["velocity"].values * np.diff([ends[0], *changes, ends[1]])))
     begins = piece and "change_time" in found
     return _Growth(
         law=law,

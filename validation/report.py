@@ -170,6 +170,7 @@ def _pictures(content: ReportContent) -> dict[str, Picture]:
         distance_figures,
         figures,
         grain_figures,
+        growth_figures,
         hrtem_figures,
         map_figures,
         powder_figures,
@@ -252,6 +253,13 @@ def _pictures(content: ReportContent) -> dict[str, Picture]:
             "Thickness and lithium",
             "Truth, estimate, pull and a profile of t/lambda and of the lithium map",
             "Truth and estimate on one scale; band: 95 % interval. White: not determined.",
+        ),
+        "facets": (
+            growth_figures.facet_growth,
+            "Facets",
+            "Edges and lengths of facets against time",
+            "Points: estimates, bands: their 95 % intervals; lines: truth. Those that advance most; "
+            "the particle's middle, which is free, is where edges fit the true ones best.",
         ),
         "growth": (
             whisker_figures.whisker_growth,

@@ -38,7 +38,7 @@ def movie(**changes: Any) -> tuple[xr.Dataset, xr.DataArray]:
     edge=st.integers(3, 9),
     signal=st.floats(1, 8),
     seed=st.integers(0, 1000),
-    shares=st.lists(st.floats(-0.05, 0.1), min_size=APART, max_size=APART),
+    shares=st.lists(st.floats(-0.04, 0.06), min_size=APART, max_size=APART),
 )
 def test_the_posterior_is_that_of_a_least_squares_fit_of_all_rows(
     edge: int, signal: float, seed: int, shares: list[float]
