@@ -69,9 +69,11 @@ def _named_rings(measurement: "xr.Dataset", found: "xr.Dataset") -> Rings:
         spacings = spacing(phase.cell, families)
         named[name] = []
         for k in np.argsort(-strength)[:LABELLED]:
-            hkl = families[np.abs(spacings - d[k]).argmin()]
+            hkl = np.abs(families[np.abs(spacings - d[k]).argmin()])
+            if np.ptp(phase.cell[:3]) == 0:
+                hkl = np.sort(hkl)[::-1]  # as a family of a cubic crystal is named
             radius = float(ring_radius(d[k], energy=attrs["energy"], distance=distance))
-            named[name].append((radius, "".join(str(abs(int(n))) for n in hkl)))
+            named[name].append((radius, "".join(str(int(n)) for n in hkl)))
     return named
 
 
@@ -92,8 +94,8 @@ def _draw_pattern(axes: "Axes", counts: Array, found: "xr.Dataset", named: Rings
                 # Labels of phases start at different angles, so that rings side by side are told.
                 at = centre + radius * circle[(20 * place + 9 * number + 95) % 180]
                 axes.text(
-                    float(at[0]), float(at[1]), f"{name} {hkl}", color=colour, fontsize=7,
-                    path_effects=[outline()], ha="center", va="center", clip_on=True,
+                    float(at[0]), float(at[1]), f"{name} {hkl}", color=colour, fontsize=8,
+                    path_effects=[outline(1.1)], ha="center", va="center", clip_on=True,
                 )  # fmt: skip
     if "spot_x" in found:
         axes.scatter(
