@@ -41,9 +41,9 @@ def test_known_spectra_and_slit_leave_the_bound() -> None:
         assert 0.75 * float(bound[name]) < spread < 1.15 * float(bound[name]), name
 
 
-@pytest.mark.parametrize("body", ["particle", "whisker"])
-def test_errors_of_specimens_fit_their_uncertainty(body: str) -> None:
-    scenario = el.scenario("li-thickness", body=body, size=1000.0, **SMALL)
+@pytest.mark.parametrize(("body", "size"), [("particle", 1000.0), ("whisker", 450.0)])
+def test_errors_of_specimens_fit_their_uncertainty(body: str, size: float) -> None:
+    scenario = el.scenario("li-thickness", body=body, size=size, **SMALL)
     pulls: dict[str, list[float]] = {"volume": [], "lithium": []}
     relative = []
     for seed in range(40, 48):
@@ -66,7 +66,13 @@ def test_a_picture_is_drawn_of_the_maps() -> None:
 
     def content(estimate: Any) -> ReportContent:
         return ReportContent(
-            title="t", measurement=sample.measurement, estimate=estimate, truth=sample.truth
+            title="t",
+            scenario="li-thickness",
+            settings={},
+            summary={},
+            measurement=sample.measurement,
+            estimate=estimate,
+            truth=sample.truth,
         )
 
     figure = thickness_maps(content(found))

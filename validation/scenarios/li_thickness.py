@@ -28,7 +28,7 @@ from echolith.structures.convex_bodies import ConvexBody
 from echolith.structures.lithium_particles import MetalParticle, wulff_body
 from echolith.units import Angstrom
 from echolith.validation.gauge import nothing_free
-from echolith.validation.metrics import NamedMetric, root_mean_square
+from echolith.validation.metrics import NamedMetric
 from echolith.validation.residuals import array_residuals
 from echolith.validation.scenario import Scenario
 from echolith.validation.statistics import Residuals
@@ -86,9 +86,9 @@ def li_thickness(settings: LiThicknessSettings) -> Scenario:
         gauge=nothing_free,
         metrics=(
             relative_error(),
-            root_mean_square("t_over_lambda"),
-            root_mean_square("thickness", unit="nm", scale=0.1),
-            root_mean_square("areal_density", unit="1/Å²"),
+            map_error("t_over_lambda"),
+            map_error("thickness", unit="nm", scale=0.1),
+            map_error("areal_density", unit="1/Å²"),
         ),
         quantities=("support", "volume", "lithium"),
         notes=(
@@ -194,14 +194,27 @@ def relative_error() -> NamedMetric:
     def error(estimate: xr.Dataset, truth: xr.Dataset) -> float:
         if "t_over_lambda" not in estimate:
             return float("nan")
-        true = truth["t_over_lambda"].values
         body = binary_erosion(truth["thickness"].values > 0, np.ones((5, 5)))
-        asked = body & (true >= LEAST)
-        off = (estimate["t_over_lambda"].values - true)[asked] / true[asked]
-        known = off[np.isfinite(off)]
-        return 100 * float(np.sqrt(np.mean(known**2))) if known.size else float("nan")
+        true = truth["t_over_lambda"].where(body & (truth["t_over_lambda"] >= LEAST))
+        return 100 * _root_mean_square((estimate["t_over_lambda"] - true) / true)
 
     return NamedMetric(name="t_over_lambda_relative", unit="%", function=error)
+
+
+def map_error(name: str, *, unit: str = "1", scale: float = 1.0) -> NamedMetric:
+    """Root mean square error of a map over the pixels that both know."""
+
+    def error(estimate: xr.Dataset, truth: xr.Dataset) -> float:
+        if name not in estimate:
+            return float("nan")
+        return scale * _root_mean_square(estimate[name] - truth[name])
+
+    return NamedMetric(name=f"{name}_rms", unit=unit, function=error)
+
+
+def _root_mean_square(error: xr.DataArray) -> float:
+    known = error.values[np.isfinite(error.values)]
+    return float(np.sqrt(np.mean(known**2))) if known.size else float("nan")
 
 
 def own_residuals(estimate: xr.Dataset, truth: xr.Dataset) -> dict[str, Residuals]:
