@@ -142,8 +142,9 @@ def _first_cells(shape: GrowthShape, series: Series) -> tuple[Array, Array]:
     errors = [FIRST_ERRORS] * (2 if series.largest_correlation > 0 else 0)
     counts = [FIRST_TIMES[shape.times]] * shape.times + errors
     axes = [(np.arange(n) + 0.5) / n for n in counts]
-    centre = np.array(list(product(*axes)), dtype=float).reshape(-1, len(counts))
-    return centre, np.tile([0.5 / n for n in counts], (len(centre), 1)).reshape(centre.shape)
+    centre = np.array(list(product(*axes)), dtype=float).reshape(-1 if counts else 1, len(counts))
+    half = np.array([0.5 / n for n in counts], dtype=float)
+    return centre, np.broadcast_to(half, centre.shape)
 
 
 def _halved(cells: _Cells) -> tuple[Array, Array]:

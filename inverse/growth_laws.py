@@ -234,7 +234,8 @@ def _parameters(fit: _Fit, series: Series, first: float) -> dict[str, xr.Variabl
     found = fit.posterior
     turn = fit.shape.rates(found.times, series.span)
     mean = np.einsum("mqp,mp->mq", turn, found.factors)
-    std = np.sqrt(np.einsum("mqp,mpr,mqr->mq", turn, found.covariance, turn))
+    variance = np.einsum("mqp,mpr,mqr->mq", turn, found.covariance, turn)
+    std = np.sqrt(variance + _within_cells(found, mean))
     result: dict[str, xr.Variable] = {}
     accelerated = fit.shape.law in (GrowthLaw.ACCELERATED, GrowthLaw.LINEAR_ACCELERATED)
     pieces = mean.shape[1] - accelerated
@@ -254,6 +255,16 @@ def _parameters(fit: _Fit, series: Series, first: float) -> dict[str, xr.Variabl
         value = getattr(found, name)[:, None]
         result |= _stated(f"error_{name}", "1", found, value, np.zeros_like(value))
     return result
+
+
+def _within_cells(found: Posterior, rates: Array) -> Array:
+    """Return the variance (points, rates) of rates that change with the times within a cell."""
+    if not found.times.shape[1]:
+        return np.zeros_like(rates)
+    times = found.times - found.weight @ found.times
+    weighted = times * found.weight[:, None]
+    slopes = np.linalg.lstsq(weighted.T @ times, weighted.T @ rates, rcond=None)[0]
+    return np.asarray(found.width**2 / 3 @ slopes**2)
 
 
 def _stated(
