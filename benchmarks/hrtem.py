@@ -15,7 +15,15 @@ import xarray as xr
 from scipy import fft
 
 import echolith as el
-from benchmarks.measuring import Figure, Result, best_in_turn, in_own_process, peak_beyond, seconds
+from benchmarks.measuring import (
+    Figure,
+    Result,
+    Work,
+    best_in_turn,
+    in_own_process,
+    peak_beyond,
+    seconds,
+)
 from echolith.forward.hrtem import FOCI, hrtem_mean
 from echolith.forward.hrtem_acquisition import HrtemAcquisition
 from echolith.forward.hrtem_exit_wave import exit_wave
@@ -84,7 +92,8 @@ def _frame(*, side: int, quick: bool) -> Result:
     ours()
     _, memory = peak_beyond(ours)
     floor = partial(_transforms, (2 * side, 2 * side), 2 * slices + FOCI)
-    best = best_in_turn({"ours": ours, "floor": floor}, repeats=2 if quick else 5)
+    works: dict[str, Work] = {"ours": ours, "floor": floor}
+    best = best_in_turn(works, repeats=2 if quick else 5)
     target = {} if quick else TARGETS["seconds"]
     return Result(
         ours_s=best["ours"],
@@ -100,7 +109,10 @@ def _lattice(*, side: int, quick: bool) -> Result:
     image = data["counts"].values[0].astype(np.float32)
     recover_lattice(data)
     _, memory = peak_beyond(partial(recover_lattice, data))
-    works = {"ours": partial(recover_lattice, data), "floor": partial(fft.rfft2, image)}
+    works: dict[str, Work] = {
+        "ours": partial(recover_lattice, data),
+        "floor": partial(fft.rfft2, image),
+    }
     best = best_in_turn(works, repeats=2 if quick else 5)
     return Result(
         ours_s=best["ours"],
@@ -114,7 +126,10 @@ def _tracking(*, side: int, frames: int, quick: bool) -> Result:
     data = movie(side, frames).compute()
     track_lattice(data.isel(frame=slice(2)))
     _, memory = peak_beyond(partial(track_lattice, data))
-    works = {"ours": partial(track_lattice, data), "floor": partial(_one_each, data)}
+    works: dict[str, Work] = {
+        "ours": partial(track_lattice, data),
+        "floor": partial(_one_each, data),
+    }
     best = best_in_turn(works, repeats=1 if quick else 2, uncounted=0)
     target = {} if quick else TARGETS["tracking_seconds"]
     return Result(

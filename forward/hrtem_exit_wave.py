@@ -162,7 +162,7 @@ class _Projection:
         values = weight[:, 0, :, None] * weight[:, 1, None]
         # In double precision: what the window damps most is enlarged most.
         grid = np.bincount(places.ravel(), weights=values.ravel(), minlength=ny * nx)
-        return grid.reshape(ny, nx)
+        return np.asarray(grid.reshape(ny, nx), dtype=float)
 
 
 def _window_transform(frequency: Array) -> Array:

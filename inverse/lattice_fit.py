@@ -13,6 +13,7 @@ from scipy.optimize import minimize
 from echolith.forward.hrtem_acquisition import HrtemAcquisition
 from echolith.inverse.lattice_detection import Detection
 from echolith.inverse.lattice_maps import (
+    Complex,
     Cutter,
     Level,
     Maps,
@@ -60,7 +61,7 @@ class LatticeFit:
     rotation_std: float
     reflections: Array
     strengths: Array
-    amplitudes: Array
+    amplitudes: Complex
     centre: Array
     radius: float
     width: float

@@ -24,7 +24,7 @@ from echolith.inverse.lattice_transfer import relative_transfer
 from echolith.zone_axes import Zone, projected_reflections
 
 Array = npt.NDArray[np.float64]
-Complex = npt.NDArray[np.complexfloating]
+Complex = npt.NDArray[np.complex128]
 Level = tuple[Array, Array]
 
 HALF_WIDTH = 0.15
@@ -81,7 +81,7 @@ class Maps:
 
     def amplitudes(
         self, places: Array, outline: Array, centre: npt.ArrayLike
-    ) -> tuple[Array, Array]:
+    ) -> tuple[Complex, Array]:
         """Return A_g (complex), their phases those at the centre (y, x), and their variances.
 
         Parameters
@@ -94,14 +94,14 @@ class Maps:
         there = np.exp(2j * np.pi * places @ np.asarray(centre, dtype=float)[::-1])
         return sums[0] * there / energy, self.variance / energy
 
-    def _sums(self, places: Array, outline: Array) -> tuple[Array, float]:
+    def _sums(self, places: Array, outline: Array) -> tuple[Complex, float]:
         rows, columns = (np.flatnonzero(outline.any(axis=n)) for n in (1, 0))
         if not len(rows):
-            return np.zeros(places.shape[:2], dtype=np.complex128), 1.0
+            return np.zeros(places.shape[:2], dtype=complex), 1.0
         part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
         y, x, inner = self.y[part[0]], self.x[part[1]], outline[part]
         away = places - self.carrier
-        found = np.empty(places.shape[:2], dtype=np.complex128)
+        found: Complex = np.empty(places.shape[:2], dtype=complex)
         for n, values in enumerate(self.values):
             along_y = np.exp(-2j * np.pi * np.outer(away[:, n, 1], y))
             along_x = np.exp(-2j * np.pi * np.outer(away[:, n, 0], x))
@@ -158,7 +158,7 @@ class Cutter:
         cut = spectrum[self.index]
         cut = np.where(self.conjugated, cut.conj(), cut) * self.gain
         return Maps(
-            values=fft.ifft2(fft.ifftshift(cut, axes=(1, 2))),
+            values=np.asarray(fft.ifft2(fft.ifftshift(cut, axes=(1, 2))), dtype=complex),
             variance=np.asarray(np.interp(np.hypot(*self.g.T), *level)),
             carrier=self.carrier,
             y=self.y,

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from echolith.inverse.lattice_maps import Complex
+
 Array = npt.NDArray[np.float64]
 
 ROUGH = 33
@@ -41,7 +43,7 @@ class Shift:
         Why shifts are not determined any more.
     """
 
-    reference: Array
+    reference: Complex
     frames: int
     expected: Array
     velocity: Array
@@ -51,7 +53,7 @@ class Shift:
     ambiguous: str = ""
 
     @classmethod
-    def at_rest(cls, amplitudes: Array, reflections: Array) -> "Shift":
+    def at_rest(cls, amplitudes: Complex, reflections: Array) -> "Shift":
         """Start from the amplitudes of a lattice found.
 
         Parameters
@@ -87,7 +89,7 @@ class Told:
 
 
 def measured_shift(
-    shift: Shift, amplitudes: Array, variance: Array, reflections: Array
+    shift: Shift, amplitudes: Complex, variance: Array, reflections: Array
 ) -> tuple[Shift, Told]:
     """Measure the shift of a frame; return what is expected from then on, and the shift.
 
@@ -134,7 +136,7 @@ def measured_shift(
     return after, Told(values=found, std=std)
 
 
-def _greatest(cross: Array, g: Array, column: float) -> Array:
+def _greatest(cross: Complex, g: Array, column: float) -> Array:
     """Return the shift (y, x) at which all phases agree best, of equals the least."""
     line = np.linspace(-column, column, ROUGH)
     places = np.stack(np.meshgrid(line, line, indexing="ij"), axis=-1).reshape(-1, 2)
