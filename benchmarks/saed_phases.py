@@ -93,7 +93,6 @@ def run(seed: int, subject: str, electrons: float) -> dict[str, Any]:
     return {
         "seed": seed,
         "phases": [part.phase.name for part in case.specimen.polycrystals],
-        "crystal": [part.phase.name for part in case.specimen.crystals],
         "probability": [*found.probability.tolist(), found.unknown],
         "ideal": ideal(case, counts, fitted).tolist(),
         "centre_error": float(np.hypot(*(fitted.geometry.values - true)[:2])),
@@ -159,10 +158,7 @@ def judged(rows: Sequence[dict[str, Any]], which: str) -> xr.Dataset:
     """Return what is there (pattern, phase) and what is told: 1, 0, or 0.5 for "cannot tell"."""
     there = [[name in _there(row) for name in NAMES] for row in rows]
     probability = np.array([row[which] for row in rows])
-    # Lithium whose spots are seen is there, whether or not it has rings too.
-    spots = [[name in row["crystal"] for name in NAMES] for row in rows]
     told = np.select([probability > CERTAIN, probability < 1 - CERTAIN], [1.0, 0.0], 0.5)
-    told = np.where(spots, np.array(there, dtype=float), told)
     dims = ("pattern", "phase")
     return xr.Dataset(
         {"there": (dims, np.array(there)), "told": (dims, told)}, coords={"phase": list(NAMES)}
@@ -170,7 +166,7 @@ def judged(rows: Sequence[dict[str, Any]], which: str) -> xr.Dataset:
 
 
 def _there(row: dict[str, Any]) -> set[str]:
-    names = set(row["phases"]) | set(row["crystal"])
+    names = set(row["phases"])
     return names | ({"unknown"} if names - set(CANDIDATES) else set())
 
 
