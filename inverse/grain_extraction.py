@@ -267,9 +267,7 @@ class _Apart:
         return _shown(self.grains, self.image.shape)
 
     def _without_metal(self) -> Array:
-        if self.metal is None:
-            return self.image
-        return np.asarray(self.image - self.metal.weight * self.metal.shown)
+        return np.asarray(self.image - _shown([self.metal] if self.metal else [], self.image.shape))
 
     def _rest(self) -> Array:
         return np.asarray(self._without_metal() - self._oxide())

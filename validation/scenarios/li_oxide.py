@@ -74,7 +74,7 @@ def li_oxide(settings: LiOxideSettings) -> Scenario:
             NamedMetric(name="false_pixels", unit="%", function=false_pixels),
             absolute_error("mean_thickness"),
         ),
-        quantities=("mean_thickness", "first_rotation"),
+        quantities=("mean_thickness",),
         notes=(
             "The solver's model differs from the generating one: it knows cells and strong "
             "families, no optics and no structure factors.",
