@@ -1,5 +1,7 @@
 """What is said of energy-filtered images: maps and numbers with their uncertainty, and gaps."""
 
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -87,7 +89,9 @@ def of_the_whole(found: Maps, others: list[Maps], film: Film, *, pixel: float) -
     slope = np.sqrt(found.support_variance) * _per_tau(found, thick)
     if not np.isfinite(found.support):
         return {}
-    rows = {"support": (lambda maps: maps.support, found.support_variance, "1")}
+    rows: dict[str, tuple[Callable[[Maps], float], float, str]] = {
+        "support": (attrgetter("support"), found.support_variance, "1")
+    }
     if thick.any():
         rows["volume"] = (volume, pixel**4 * (found.thickness_white[thick].sum() + slope**2), "Å³")
     if inside.any():

@@ -88,7 +88,7 @@ def adhesion_from_energies(interface: float, first: float, second: float, *, are
     """
     if not area > 0:
         raise BadInputError(f"area = {area:g} Å²; expected more than 0 Å²")
-    return (interface - first - second) / area * JOULE_PER_SQUARE_METRE
+    return float((interface - first - second) / area * JOULE_PER_SQUARE_METRE)
 
 
 def interface_area(atoms: Atoms, *, normal: int = 2) -> float:

@@ -69,7 +69,7 @@ def _draw_row(panels: "list[Axes]", name: str, found: xr.Dataset, truth: xr.Data
 def _draw_profile(axes: "Axes", name: str, found: xr.Dataset, truth: xr.Dataset) -> None:
     """Draw a line of pixels with a band of 1.96 standard deviations."""
     label, _, other = MAPS[name]
-    row = int(truth["thickness"].sum("x").argmax())
+    row = int(truth["thickness"].sum("x").values.argmax())
     at = found["x"].values / 10
     value, std = (found[key].isel(y=row).values for key in (name, f"{name}_std"))
     true = truth[name].isel(y=row).values

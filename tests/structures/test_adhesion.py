@@ -26,7 +26,7 @@ def lennard_jones() -> LennardJones:
 
 
 def interface(*, size: tuple[int, int] = (1, 1), gap: float = 2.6) -> Atoms:
-    lower = bcc110("Li", (*size, 2), vacuum=10.0, periodic=True)
+    lower: Atoms = bcc110("Li", (*size, 2), vacuum=10.0, periodic=True)
     upper = lower.copy()
     upper.positions[:, 2] += lower.positions[:, 2].max() - lower.positions[:, 2].min() + gap
     lower.set_tags(1)
