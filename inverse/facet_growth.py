@@ -1,7 +1,8 @@
 """How the facets of a crystal grow: the law of each, how fast, and when growth changes direction.
 
 The law of a facet follows from its edges (`echolith.inverse.growth_laws`). Its speed is that of the
-piece that goes the farthest. Of facets of the first kind those grow that surely advance; growth switches when that piece of the one that starts last begins.
+piece that goes the farthest. Of facets of the first kind those grow that surely advance; growth
+switches when that piece of the one that starts last begins.
 """
 
 from collections.abc import Iterable
@@ -42,7 +43,7 @@ class FacetGrowth(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class _Growth:
-    """The piece of a facet's growth that goes the farthest, Å/s, and when it began, s; NaN: not known."""
+    """The piece of a facet's growth that goes the farthest: speed, Å/s, and start, s."""
 
     law: str = ""
     probability: float = np.nan
