@@ -46,16 +46,16 @@ def test_errors_of_specimens_fit_their_uncertainty(body: str, size: float) -> No
     scenario = el.scenario("li-thickness", body=body, size=size, **SMALL)
     pulls: dict[str, list[float]] = {"volume": [], "lithium": []}
     relative = []
-    for seed in range(40, 48):
+    for seed in range(40, 44):
         sample = scenario.simulate(seed=seed)
         found = scenario.solver(sample.measurement)
         relative.append(scenario.score(found, sample.truth)["t_over_lambda_relative"].value)
         for name, kept in pulls.items():
             error = float(found[name]) - float(sample.truth[name])
             kept.append(error / float(found[f"{name}_std"]))
-    # The mean square of eight pulls is beyond 3.27 once in 1000, were all errors normal.
+    # The mean square of four pulls is beyond 4.62 once in 1000, were all errors normal.
     for name, kept in pulls.items():
-        assert np.mean(np.square(kept)) < 3.27, name
+        assert np.mean(np.square(kept)) < 4.62, name
     assert max(relative) < 3
 
 
