@@ -246,7 +246,7 @@ def growth_truth(growth: MetalGrowth, times: npt.ArrayLike, *, frame_time: float
     -------
     xarray.Dataset
         ``edge`` (facet, frame; Å from the middle at the beginning, mean over the frame; NaN where
-        there is no such facet), ``facet_length`` (facet, frame; Å), ``law`` (facet, frame; Å, as
+        there is no such facet), ``facet_length`` (the same), ``steady_edge`` (facet, frame; Å, as
         if there were no layers), ``angle`` (facet; ° of the normal from x towards y),
         ``switch_time`` (s), ``first_speed`` and ``second_speed`` (Å/s, the fastest of each front).
     """
@@ -265,7 +265,7 @@ def growth_truth(growth: MetalGrowth, times: npt.ArrayLike, *, frame_time: float
         {
             "edge": (axes, np.where(length > 0, edge, np.nan), {"units": "Å"}),
             "facet_length": (axes, length, {"units": "Å"}),
-            "law": (axes, law(growth, times), {"units": "Å"}),
+            "steady_edge": (axes, law(growth, times), {"units": "Å"}),
             "angle": ("facet", (ANGLES + growth.rotation) % 360, {"units": "°"}),
             "switch_time": ((), growth.switch_time, {"units": "s"}),
             **speeds,

@@ -258,7 +258,7 @@ def _pictures(content: ReportContent) -> dict[str, Picture]:
             growth_figures.facet_growth,
             "Facets",
             "Edges and lengths of facets against time",
-            "Points: estimates, bands: their 95 % intervals; lines: truth. Those that advance most; "
+            "Points: estimates, bands: 95 % intervals; lines: truth. Those that advance most; "
             "the particle's middle, which is free, is where edges fit the true ones best.",
         ),
         "growth": (
