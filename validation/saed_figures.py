@@ -110,7 +110,7 @@ def _draw_profile(axes: "Axes", found: "xr.Dataset", named: Rings) -> None:
     calculated = found["calculated"].values - found["background"].values
     axes.plot(radius, over, color=INK, alpha=0.5, linewidth=1.6, label="observed")
     axes.plot(radius, calculated, color=ACCENT, linewidth=0.8, label="calculated")
-    height = float(np.nanmax(over[radius > np.percentile(radius, 12)]))
+    height = max(float(np.nanmax(over[radius > np.percentile(radius, 12)])), 1e-3)
     for place, (name, lines) in enumerate(named.items()):
         colour = COLOURS[place % len(COLOURS)]
         for number, (at, hkl) in enumerate(lines):
