@@ -114,7 +114,7 @@ def _drift(blocks: Array, times: Array) -> Array:
             for block, time in zip(smooth, times, strict=True)
         ]
         pairs = zip(moved[:-1], moved[1:], np.diff(times), strict=True)
-        total = np.sum([_flow(*pair) for pair in pairs], axis=0)
+        total = np.stack([_flow(*pair) for pair in pairs]).sum(axis=0)
         velocity = velocity + np.linalg.lstsq(total[:, :2], total[:, 2], rcond=None)[0]
     return velocity
 

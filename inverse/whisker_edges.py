@@ -121,4 +121,4 @@ class EdgeOptics:
             total += fft.rfft(image.real**2 + image.imag**2, axis=1)
         smooth = fft.irfft(total * (self.passed / ways.shape[1]), n=len(points), axis=1)
         low, high = smooth[:, self.index], smooth[:, self.index + 1]
-        return np.maximum(low + (high - low) * self.part, 1e-3).astype(np.float64)
+        return np.asarray(np.maximum(low + (high - low) * self.part, 1e-3), dtype=np.float64)

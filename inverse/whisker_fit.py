@@ -162,11 +162,11 @@ def _by_phase(
 def _fit_piece(watched: Watched, own: Array, common: Array) -> EdgeFit:
     for edge in (1, 0):
         own, _ = searched(watched, own, common, edge)
-    value, part = watched.likelihood(own, common), np.ones((len(own), 1))
+    value, part = watched.likelihood(own, common), np.ones((len(own), 1), dtype=np.float64)
     for _ in range(OWN_ROUNDS):
         slopes, left, mean = _slopes(watched, own, common)
         normal, vector = _normal(slopes, left, mean)
-        step = np.linalg.solve(normal, vector[..., None])[..., 0]
+        step = np.asarray(np.linalg.solve(normal, vector[..., None])[..., 0], dtype=np.float64)
         tried = own + part * _limited(step, own)
         reached = watched.likelihood(tried, common)
         better = (reached > value)[:, None]
@@ -177,7 +177,7 @@ def _fit_piece(watched: Watched, own: Array, common: Array) -> EdgeFit:
     freedom = mean.shape[1] - slopes.shape[2]
     return EdgeFit(
         own=own,
-        covariance=np.linalg.inv(normal),
+        covariance=np.asarray(np.linalg.inv(normal), dtype=np.float64),
         common=common,
         misfit=(left**2 / mean).sum(axis=1) / freedom,
     )

@@ -100,7 +100,8 @@ def recover_whisker(
     try:
         axis = whisker_axis(counts, kept)
     except NoGrowthError:
-        state = np.where(dropped, LengthState.DROPPED, LengthState.NOT_SEEN)
+        state = np.full(len(dropped), LengthState.NOT_SEEN, dtype=object)
+        state[dropped] = LengthState.DROPPED
         nothing = np.full(len(dropped), np.nan)
         found = _lengths(nothing, nothing + np.inf, state)
         return found.assign_attrs(undetermined="length and law: nothing grows in this movie")

@@ -11,7 +11,8 @@ from scipy.stats import binom
 
 from echolith.errors import BadInputError
 from echolith.inverse.growth_law_kernels import normal_equations
-from echolith.inverse.growth_laws import GrowthLaw, GrowthLawOptions, Verdict, growth_law
+from echolith.inverse.growth_law_shapes import GrowthLaw
+from echolith.inverse.growth_laws import GrowthLawOptions, Verdict, growth_law
 
 Array = npt.NDArray[np.float64]
 
