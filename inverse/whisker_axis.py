@@ -125,13 +125,14 @@ def _flow(first: Array, second: Array, frames: float) -> Array:
     What is common to both has moved; where they differ by more (the tip) counts little.
     """
     inner = (slice(RIM, -RIM),) * 2
-    slopes = np.stack([part[inner].ravel() for part in np.gradient((first + second) / 2)], axis=1)
+    both = (first + second) / 2
+    slopes = np.stack([np.gradient(both, axis=n)[inner].ravel() for n in (0, 1)], axis=1)
     change = (first - second)[inner].ravel()
     scale = 1.4826 * np.median(np.abs(change - np.median(change))) + 1e-12
     weight = 1 / (1 + (change / (3 * scale)) ** 2)
     slopes = slopes * frames
-    both = np.column_stack([slopes, change])
-    return np.asarray((slopes * weight[:, None]).T @ both)
+    equations = (slopes * weight[:, None]).T @ np.column_stack([slopes, change])
+    return np.asarray(equations)
 
 
 def _first_strip(strip: Array, noise: float) -> Array:
