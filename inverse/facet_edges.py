@@ -86,8 +86,8 @@ def recover_edges(measurement: xr.Dataset, *, options: EdgeTracking | None = Non
         and ``zone_axis``, as from
         `echolith.inverse.lattice.recover_lattice`; over ``facet`` and ``frame`` (s) ``edge``
         (Å from the middle, half a row beyond the outermost columns) and ``facet_length`` (Å),
-        each with ``_std``, NaN where not determined; ``angle`` (facet; ° of the normal from x
-        towards y), ``layer`` (facet; Å, distance of rows) and ``drift`` (frame, axis; Å) with
+        each with ``_std``, NaN and infinite where not determined; ``angle`` (facet; ° of the
+        normal from x towards y), ``layer`` (facet; Å, distance of rows) and ``drift`` (frame, axis; Å) with
         ``_std``. Attribute ``undetermined``.
 
     Raises
@@ -197,7 +197,11 @@ def _reported(
     return xr.Dataset(
         {name: lattice[name] for name in LATTICE}
         | {
-            name: (("facet", "frame"), np.where(told, one, np.nan), {"units": "Å"})
+            name: (
+                ("facet", "frame"),
+                np.where(told, one, np.inf if name.endswith("_std") else np.nan),
+                {"units": "Å"},
+            )
             for name, one in values.items()
         }
         | {
@@ -205,7 +209,11 @@ def _reported(
             "angle": ("facet", np.degrees(model.angles) % 360, {"units": "°"}),
             "layer": ("facet", model.layers, {"units": "Å"}),
             "drift": (("frame", "axis"), drift - begin, {"units": "Å"}),
-            "drift_std": (("frame", "axis"), seen.drift.shift_std, {"units": "Å"}),
+            "drift_std": (
+                ("frame", "axis"),
+                np.nan_to_num(seen.drift.shift_std, nan=np.inf),
+                {"units": "Å"},
+            ),
         },
         coords={
             "facet": list(model.names),

@@ -48,9 +48,9 @@ class _Growth:
     law: str = ""
     probability: float = np.nan
     speed: float = np.nan
-    speed_std: float = np.nan
+    speed_std: float = np.inf
     start_time: float = np.nan
-    start_time_std: float = np.nan
+    start_time_std: float = np.inf
 
 
 QUANTITIES = {"first_speed": "Å/s", "second_speed": "Å/s", "switch_time": "s"}
@@ -105,7 +105,9 @@ def recover_growth(measurement: xr.Dataset, *, options: FacetGrowth | None = Non
         (last.speed, last.speed_std),
         (last.start_time, last.start_time_std),
     )
-    values = {name: pair for name, pair in zip(QUANTITIES, told, strict=True) if pair[1] > 0}
+    values = {
+        name: pair for name, pair in zip(QUANTITIES, told, strict=True) if np.isfinite(pair[0])
+    }
     found = found.assign(
         {name: ((), value, {"units": QUANTITIES[name]}) for name, (value, _) in values.items()}
         | {
@@ -160,5 +162,5 @@ def _growth(facet: xr.Dataset, options: GrowthLawOptions) -> _Growth:
         speed=float(found["velocity"][piece]),
         speed_std=float(found["velocity_std"][piece]),
         start_time=float(found["change_time"][piece - 1]) if begins else np.nan,
-        start_time_std=float(found["change_time_std"][piece - 1]) if begins else np.nan,
+        start_time_std=float(found["change_time_std"][piece - 1]) if begins else np.inf,
     )
