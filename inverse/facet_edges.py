@@ -87,8 +87,8 @@ def recover_edges(measurement: xr.Dataset, *, options: EdgeTracking | None = Non
         `echolith.inverse.lattice.recover_lattice`; over ``facet`` and ``frame`` (s) ``edge``
         (Å from the middle, half a row beyond the outermost columns) and ``facet_length`` (Å),
         each with ``_std``, NaN and infinite where not determined; ``angle`` (facet; ° of the
-        normal from x towards y), ``layer`` (facet; Å, distance of rows) and ``drift`` (frame, axis; Å) with
-        ``_std``. Attribute ``undetermined``.
+        normal from x towards y), ``layer`` (facet; Å, distance of rows) and ``drift`` (frame, axis; Å)
+        with ``_std``. Attribute ``undetermined``.
 
     Raises
     ------
@@ -249,7 +249,7 @@ def _middle(outlines: Outlines, model: FacetModel) -> Array:
     first = np.flatnonzero(np.isfinite(outlines.edges[0]))[:AT_FIRST]
     edges = outlines.edges[:, first].mean(axis=1)
     opposite = np.argmin(model.normals @ model.normals.T, axis=1)
-    there = (_lengths(outlines, model)[0][:, first] > 0).all(axis=1)
+    there = np.all(_lengths(outlines, model)[0][:, first] > 0, axis=1)
     both = there & there[opposite]
     if np.linalg.matrix_rank(model.normals[both]) < 2:
         both[:] = True
