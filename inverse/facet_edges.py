@@ -87,8 +87,8 @@ def recover_edges(measurement: xr.Dataset, *, options: EdgeTracking | None = Non
         `echolith.inverse.lattice.recover_lattice`; over ``facet`` and ``frame`` (s) ``edge``
         (Å from the middle, half a row beyond the outermost columns) and ``facet_length`` (Å),
         each with ``_std``, NaN and infinite where not determined; ``angle`` (facet; ° of the
-        normal from x towards y), ``layer`` (facet; Å, distance of rows) and ``drift`` (frame, axis; Å)
-        with ``_std``. Attribute ``undetermined``.
+        normal from x towards y), ``layer`` (facet; Å, distance of rows) and
+        ``drift`` (frame, axis; Å) with ``_std``. Attribute ``undetermined``.
 
     Raises
     ------
