@@ -57,7 +57,7 @@ class LossMaterial:
 
     def number_density(self, number: int) -> float:
         """Return atoms of an atomic number, 1/Å³."""
-        return self.density * AVOGADRO / self.mass * self.atoms.get(number, 0)
+        return float(self.density * AVOGADRO / self.mass * self.atoms.get(number, 0))
 
 
 # Lithium and carbon: measured (Egerton, appendix C; Raether, *Excitation of Plasmons*, 1980).
@@ -71,7 +71,7 @@ MATERIALS = (LITHIUM, LITHIUM_OXIDE, CARBON)
 
 def half_square_velocity(energy: float) -> float:
     """Return ``T = m v²/2 = E0 (1 + E0/2mc²) / (1 + E0/mc²)²``, eV (Egerton, eq. 5.2)."""
-    return energy * (1 + energy / (2 * REST)) / (1 + energy / REST) ** 2
+    return float(energy * (1 + energy / (2 * REST)) / (1 + energy / REST) ** 2)
 
 
 def characteristic_angle(loss: npt.ArrayLike, energy: float) -> Array:

@@ -74,7 +74,7 @@ def state_counts(
 ) -> npt.NDArray[np.float32]:
     """Return the expected counts (y, x) of a frame of a set of layers at rest."""
     still = taken.model_copy(update={"drift": (0.0, 0.0)})
-    return _mixed(np.zeros(1), {state: 1.0}, growth, still)[0]
+    return np.asarray(_mixed(np.zeros(1), {state: 1.0}, growth, still)[0])
 
 
 def _frames(

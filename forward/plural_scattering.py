@@ -34,7 +34,7 @@ AT_ONCE = 2048
 
 def loss_energies() -> Array:
     """Return the energies of the grid, eV, from 0."""
-    return STEP * np.arange(COUNT)
+    return np.asarray(STEP * np.arange(COUNT))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -88,7 +88,7 @@ def _hankel(values: Array, q: Array, r: Array) -> Array:
     return np.asarray(j0(2 * np.pi * np.outer(r, q)) @ (values * q) * 2 * np.pi * (q[1] - q[0]))
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
 def column_signals(
     frames: Frames, places: Array, shifts: Array, table: Frames, pixel: float
 ) -> Frames:

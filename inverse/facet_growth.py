@@ -151,7 +151,7 @@ def _growth(facet: xr.Dataset, options: GrowthLawOptions) -> _Growth:
     law, probability = str(found["supported"].values), float(found["probability"][0])
     if "velocity" not in found:
         return _Growth(law=law, probability=probability)
-    changes = found["change_time"].values if "change_time" in found else []
+    changes = found["change_time"].values.tolist() if "change_time" in found else []
     ends = facet["frame"].values[[0, -1]]
     # The piece that goes the farthest: a change may be so sudden that its speed means nothing.
     piece = int(np.argmax(found["velocity"].values * np.diff([ends[0], *changes, ends[1]])))

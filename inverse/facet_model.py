@@ -69,7 +69,7 @@ def facet_model(
     power = np.mean([one for _, one in noise], axis=0)
     level = noise[0][0], np.maximum(power, LEAST_NOISE * images.mean())
     g = projected_reflections((u, v, w), spacing=spacing, rotation=rotation)
-    cell = np.linalg.inv(_shortest(g)).T
+    cell: Array = np.linalg.inv(_shortest(g)).T.astype(float)
     g = g[np.hypot(*g.T) < min(LARGEST, 0.45 / pixel)]
     seen = transfer(acquisition, g[:, 1:], g[:, :1])[:, 0]
     behind = np.interp(np.hypot(*g.T), *level)

@@ -24,13 +24,13 @@ APART = 4
 """Rows that share something with one another."""
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
 def presence(row: float, edge: float) -> float:
     """Return the part of a row that is there."""
     return min(max(edge - row + 1.0, 0.0), 1.0)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
 def facet_posterior(
     gain: Array, square: Array, shares: Array, first: int, low: int, high: int
 ) -> tuple[float, float]:
@@ -74,7 +74,7 @@ def facet_posterior(
     return low + mean / FINE, spread / FINE
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
 def support(facet: int, offsets: Array, angles: Array) -> float:
     """Return how far the outline of all other facets reaches along the normal of one, Å.
 
@@ -94,7 +94,7 @@ def support(facet: int, offsets: Array, angles: Array) -> float:
     return least
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
 def outline(
     signals: Array,
     means: Array,
@@ -166,7 +166,7 @@ def outline(
     return edges, stds, seen
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
 def inner_sums(
     signals: npt.NDArray[np.float32],
     rows: npt.NDArray[np.int64],

@@ -105,4 +105,4 @@ class LossTable:
     def curvature(self, tau: Array, power: float) -> Array:
         """Return the logarithm of the true background by that extrapolated with a power law."""
         first, second, third = self.level[:, 1:].T
-        return np.interp(tau, self.tau, third - second - power * (second - first))
+        return np.asarray(np.interp(tau, self.tau, third - second - power * (second - first)))

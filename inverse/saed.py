@@ -15,7 +15,8 @@ from echolith.forward.saed_lattice import INSTRUMENT, told_distance
 from echolith.inverse.saed_centre import FittedGeometry, fit_geometry
 from echolith.inverse.saed_crystals import CrystalOptions, crystal_evidence
 from echolith.inverse.saed_geometry import NAMES, UNITS
-from echolith.inverse.saed_phases import RingEvidence, RingSearch, ring_evidence
+from echolith.inverse.saed_phases import RingEvidence, ring_evidence
+from echolith.inverse.saed_ring_model import RingSearch
 from echolith.inverse.saed_rings import RingProfile, ring_profile
 from echolith.inverse.saed_spots import find_spots
 from echolith.inverse.saed_templates import candidate_rings

@@ -157,7 +157,7 @@ def _newton_step(problem: RingProblem, fit: RingFit) -> tuple[Array, float]:
     n, m = len(fit.state.chosen), len(fit.state.places)
     limits = np.array([problem.options.camera_std, *[0.4] * (n + 2), *[np.inf] * n, *[1.0] * m])
     longest = np.maximum(np.abs(step[: len(limits)]), 1e-12)
-    size = float(np.sqrt(max(gradient @ step, 0.0)))
+    size = float(np.sqrt(max(float(gradient @ step), 0.0)))
     return step * min(1.0, float((limits / longest).min())), size
 
 

@@ -126,8 +126,8 @@ class RingState:
             self.background - np.eye(1, BACKGROUND)[0],
         ]
         precision = [
-            [options.camera_std**-2],
-            [GAUSSIAN[1] ** -2],
+            np.array([options.camera_std**-2]),
+            np.array([GAUSSIAN[1] ** -2]),
             np.full(n + 1, LORENTZIAN[1] ** -2),
             flat,
             np.full(BACKGROUND, BACKGROUND_WIDTH**-2),

@@ -47,7 +47,7 @@ class LineShape:
         value = wofz(z)
         slope = 2j / np.sqrt(np.pi) - 2 * z * value
         rows = [value, slope / width, -(value + slope * z) / self.gaussian, 1j * slope / width]
-        return np.real(rows) / (np.sqrt(np.pi) * width)
+        return np.asarray(np.real(rows) / (np.sqrt(np.pi) * width))
 
 
 def candidate_rings(

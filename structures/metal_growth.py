@@ -138,7 +138,7 @@ def law(growth: MetalGrowth, times: npt.ArrayLike) -> Array:
 
     def front(name: str, at: Array) -> Array:
         steps = [getattr(stage, name) * stage.duration for stage in growth.stages]
-        return growth.size / 2 + np.interp(at, begins, np.cumsum([0.0, *steps]))
+        return np.asarray(growth.size / 2 + np.interp(at, begins, np.cumsum([0.0, *steps])))
 
     time = np.asarray(times, dtype=float)
     late = np.maximum(time, growth.switch_time)

@@ -99,7 +99,7 @@ def _edge_information(
         more: Layers = tuple((state + (np.arange(len(state)) == facet)).tolist())
         return state_counts(growth, more, taken=taken).ravel().astype(float)
 
-    slopes = [(with_row(n) - mean) / growth.spacings[n] for n in facets]
+    slopes = [(with_row(n) - mean) / growth.spacings[n] for n in facets.tolist()]
     return facets, noise.information(mean, np.stack(slopes, axis=1))
 
 

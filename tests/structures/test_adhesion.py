@@ -31,7 +31,7 @@ def interface(*, size: tuple[int, int] = (1, 1), gap: float = 2.6) -> Atoms:
     upper.positions[:, 2] += lower.positions[:, 2].max() - lower.positions[:, 2].min() + gap
     lower.set_tags(1)
     upper.set_tags(2)
-    both = lower + upper
+    both: Atoms = lower + upper
     both.center(vacuum=10.0, axis=2)
     return both
 
@@ -108,7 +108,7 @@ def test_relaxed_slabs_hold_each_other_less() -> None:
 def test_the_calculator_of_the_interface_serves_all_three() -> None:
     lower = Atoms("Cu2", [(0, 0, 0), (1.28, 1.28, 1.8)], cell=(2.56, 2.56, 30), pbc=True)
     upper = lower.copy()
-    both = lower + upper
+    both: Atoms = lower + upper
     both.positions[2:, 2] += 3.6
     both.calc = EMT()
     found = work_of_adhesion(both, split_by_height(both, 2.7))
