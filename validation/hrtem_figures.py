@@ -41,7 +41,7 @@ def lattice(content: "ReportContent") -> "Figure | None":
     if (
         counts is None
         or counts.dims != ("frame", "y", "x")
-        or "hrtem" not in content.measurement.attrs
+        or content.estimate.get("noise_probability", counts).ndim
     ):
         return None
     acquisition = hrtem_acquisition_of(content.measurement)

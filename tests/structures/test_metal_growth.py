@@ -70,7 +70,8 @@ def test_layers_are_whole_and_stay(growth: MetalGrowth) -> None:
     states = layers(growth, [0.0, 0.5]).T
     before, after = (particle_state(growth, tuple(s.tolist()), field=field) for s in states)
     old = {tuple(p) for p in before.positions.round(6)}
-    new = np.array([p for p in after.positions.round(6) if tuple(p) not in old])
+    known = [tuple(p) in old for p in after.positions.round(6)]
+    new = after.positions[~np.array(known)]
     assert old <= {tuple(p) for p in after.positions.round(6)}
     angles = np.radians(ANGLES + growth.rotation)
     normals = np.stack([np.cos(angles), np.sin(angles)], axis=1)

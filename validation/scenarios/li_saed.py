@@ -115,7 +115,7 @@ def li_saed(settings: LiSaedSettings) -> Scenario:
         notes=(
             "The solver's model differs from the generating one: one line shape for all phases, "
             "errors of strengths and widths in the covariance, any profile for centre and ellipse.",
-            "Both take structure factors from the same tables, and spots from two beams.",
+            "Both take structure factors from the same tables, and spots from many beams at once.",
         ),
         information=saed_information,
         residuals=lambda _estimate, _truth: {},  # quantities alone have pulls
