@@ -105,8 +105,11 @@ def recover_growth(measurement: xr.Dataset, *, options: FacetGrowth | None = Non
         (last.speed, last.speed_std),
         (last.start_time, last.start_time_std),
     )
+    # A change that fits between two frames leaves the speed of what moved open: it is not told.
     values = {
-        name: pair for name, pair in zip(QUANTITIES, told, strict=True) if np.isfinite(pair[0])
+        name: (value, std)
+        for name, (value, std) in zip(QUANTITIES, told, strict=True)
+        if np.isfinite(value) and std < abs(value)
     }
     found = found.assign(
         {name: ((), value, {"units": QUANTITIES[name]}) for name, (value, _) in values.items()}
@@ -116,7 +119,7 @@ def recover_growth(measurement: xr.Dataset, *, options: FacetGrowth | None = Non
         }
     )
     rest = [name for name in QUANTITIES if name not in values]
-    return _lacking(found, rest, "several laws are as likely") if rest else found
+    return _lacking(found, rest, "several laws or speeds are as likely") if rest else found
 
 
 def _lacking(found: xr.Dataset, names: Iterable[str], why: str) -> xr.Dataset:
