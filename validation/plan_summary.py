@@ -135,10 +135,10 @@ def plan_table(summary: Mapping[str, Any]) -> str:
     rows = [_cells(summary["points"][n], names) for n in summary["best"][:SHOWN]]
     head = (*names, "dose", "time", "spread / allowed", "")
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    lines += ["", "the best of them"]
+    lines += ["", "the best of them"] if rows else []
     lines += [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in [head, *rows]
+        for row in ([head, *rows] if rows else [])
     ]
     return "\n".join([*lines, *left_out(summary)])
 
