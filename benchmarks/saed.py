@@ -17,12 +17,9 @@ from echolith.forward.optics import wavelength
 from echolith.forward.saed_lattice import told_distance
 from echolith.inverse.saed_centre import fit_geometry
 from echolith.inverse.saed_crystals import REACH, measured_spots
-from echolith.inverse.saed_orientation import (
-    MeasuredSpots,
-    find_orientation,
-    misorientation,
-    spot_crystal,
-)
+from echolith.inverse.saed_measured_spots import MeasuredSpots
+from echolith.inverse.saed_orientation import find_orientation
+from echolith.inverse.saed_spot_crystal import misorientation, spot_crystal
 from echolith.inverse.saed_spots import find_spots
 from echolith.validation.scenario import Scenario
 from echolith.validation.scenarios.li_saed import LiSaedSettings, drawn_case, li_saed

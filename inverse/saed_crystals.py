@@ -13,16 +13,9 @@ from pydantic import Field
 from echolith.forward.acquisition import Settings
 from echolith.forward.crystal_phase import CrystalPhase
 from echolith.forward.optics import wavelength
-from echolith.inverse.saed_orientation import (
-    LEAST_SPOTS,
-    MeasuredSpots,
-    Orientation,
-    SpotCrystal,
-    find_orientation,
-    spot_crystal,
-    spot_vectors,
-    zone_axis,
-)
+from echolith.inverse.saed_measured_spots import MeasuredSpots, spot_vectors
+from echolith.inverse.saed_orientation import LEAST_SPOTS, Orientation, find_orientation
+from echolith.inverse.saed_spot_crystal import SpotCrystal, spot_crystal, zone_axis
 from echolith.inverse.saed_spots import FoundSpots
 from echolith.units import Electronvolt
 

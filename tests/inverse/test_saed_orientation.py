@@ -14,15 +14,9 @@ from echolith.forward.saed_spots import SingleCrystal, Theory, crystal_spots
 from echolith.inverse.saed_centre import FittedGeometry
 from echolith.inverse.saed_crystals import CrystalOptions, crystal_evidence
 from echolith.inverse.saed_geometry import Geometry
-from echolith.inverse.saed_orientation import (
-    MeasuredSpots,
-    Orientation,
-    SpotCrystal,
-    find_orientation,
-    misorientation,
-    spot_crystal,
-    spot_vectors,
-)
+from echolith.inverse.saed_measured_spots import MeasuredSpots, spot_vectors
+from echolith.inverse.saed_orientation import Orientation, find_orientation
+from echolith.inverse.saed_spot_crystal import SpotCrystal, misorientation, spot_crystal
 from echolith.inverse.saed_spots import FoundSpots, find_spots
 from echolith.validation.scenarios.li_saed import ROTATIONS
 

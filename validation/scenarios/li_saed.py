@@ -17,7 +17,7 @@ from echolith.forward.saed import Polycrystal, SaedAcquisition, SaedSpecimen, sa
 from echolith.forward.saed_lattice import ring_lines
 from echolith.forward.saed_spots import SingleCrystal
 from echolith.inverse.saed import UNKNOWN, SaedSolver, solve_pattern
-from echolith.inverse.saed_orientation import misorientation
+from echolith.inverse.saed_spot_crystal import misorientation
 from echolith.seeds import stream
 from echolith.structures.crystals import crystal_data
 from echolith.units import Angstrom, Degree
