@@ -100,7 +100,9 @@ def solve_pattern(
     else:
         undetermined.append("camera_scale: no ring of a candidate")
     probability = 1 - (1 - rings.probability) * (1 - crystal.probability)
-    unknown = 1 - (1 - rings.unknown) * (1 - crystal.unknown)
+    # About a centre that is not known nothing is a ring for sure.
+    of_rings = rings.unknown if "centre_x" in found else min(rings.unknown, 0.5)
+    unknown = 1 - (1 - of_rings) * (1 - crystal.unknown)
     names = [phase.name for phase in candidates]
     found |= _of_phases(rings, np.append(probability, unknown))
     found |= crystal.variables

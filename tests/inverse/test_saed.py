@@ -90,6 +90,9 @@ def test_without_rings_nothing_is_told_of_the_ellipse() -> None:
     assert "centre_x" not in found
     assert found.attrs["present"] == []
     assert any(reason.startswith("centre") for reason in found.attrs["undetermined"])
+    blank = solve_pattern(empty.assign(counts=empty.counts * 0), candidates=PHASES)
+    assert blank.attrs["present"] == []
+    assert any(reason.startswith("centre") for reason in blank.attrs["undetermined"])
 
 
 def test_what_is_no_pattern_is_refused() -> None:
