@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from echolith.atomic import whole_file
 from echolith.validation.leaderboard import NUMBERS
+from echolith.validation.page import rendered, write_page
 from echolith.validation.tables import PRINTED
 from echolith.validation.verdict import spoken
 
@@ -90,29 +89,13 @@ def write_leaderboard(content: Mapping[str, Any], folder: Path | str) -> Path:
     Path
         The HTML file. Both files are whole or not there.
     """
-    target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    for name, data in (("leaderboard.json", text), ("leaderboard.html", render(content))):
-        with whole_file(target / name) as file:
-            file.write(data.encode("utf-8"))
-    return target / "leaderboard.html"
+    return write_page("leaderboard", render(content), content, folder)
 
 
 def render(content: Mapping[str, Any]) -> str:
     """Return a leaderboard as one HTML page."""
-    from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
-
-    folder = files("echolith.validation")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    report = (folder / "report.html.j2").read_text(encoding="utf-8")
-    style = report[report.index("<style>") : report.index("</style>") + len("</style>")]
-    page = (folder / "leaderboard.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(page).render(
-        style=Markup(style),  # our own; the report and this page look alike
+    return rendered(
+        "leaderboard.html.j2",
         content=content,
         numbers=NUMBERS,
         boards=[

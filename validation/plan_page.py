@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echolith.atomic import whole_file
 from echolith.validation.drawing import ACCENT, INK, RULE, SECOND, inline_svg, new_figure, style
+from echolith.validation.page import rendered, write_page
 from echolith.validation.plan_summary import effect_line, left_out
 
 if TYPE_CHECKING:
@@ -29,30 +28,16 @@ def write_plan(summary: Mapping[str, Any], folder: Path | str) -> Path:
     Path
         The HTML file. Both files are whole or not there.
     """
-    target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    for name, data in (("plan.json", text), ("plan.html", render(summary))):
-        with whole_file(target / name) as file:
-            file.write(data.encode("utf-8"))
-    return target / "plan.html"
+    return write_page("plan", render(summary), summary, folder)
 
 
 def render(summary: Mapping[str, Any]) -> str:
     """Return a plan as one HTML page."""
-    from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    folder = files("echolith.validation")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    report = (folder / "report.html.j2").read_text(encoding="utf-8")
-    look = report[report.index("<style>") : report.index("</style>") + len("</style>")]
-    page = (folder / "plan.html.j2").read_text(encoding="utf-8")
     picture = front_figure(summary)
-    return environment.from_string(page).render(
-        style=Markup(look),  # our own; the report and this page look alike
+    return rendered(
+        "plan.html.j2",
         plan=summary,
         picture=None if picture is None else Markup(inline_svg(picture, "front")),
         effects=[line for effect in summary["effects"] if (line := effect_line(effect))],
