@@ -95,16 +95,6 @@ class Bounds:
         plain = with_point(self.base.settings.model_dump(), point)
         return self.make(resolve(type(self.base.settings), plain))
 
-    def computed(self, points: list[Point]) -> int:
-        """Return how many bounds have to be computed for some points."""
-        keys = set()
-        for point in points:
-            try:
-                keys.add(_text(self._reference(self.scenario(point), point)[0]))
-            except BadInputError:
-                continue
-        return sum(self._kept(key).read(0) is None for key in keys - set(self._known))
-
     def _reference(self, scenario: Scenario, point: Point) -> tuple[Point, float]:
         """Return the point with proportional settings as in the base, and what that changes."""
         exposure = scenario.exposure

@@ -41,10 +41,6 @@ class Trial:
     share: tuple[float, float]
     factor: float
 
-    def holds(self, promised: float) -> bool:
-        """Return whether the cases do not contradict a promised share (95 %, Clopper-Pearson)."""
-        return self.share[1] >= promised
-
 
 def trial(
     scenario: Scenario,
