@@ -37,7 +37,11 @@ from echolith.inverse.projected_columns import ColumnSolver, Method, recover_col
 from echolith.structures.column_displacements import displace_columns, remove_atoms
 from echolith.structures.columns import true_columns, true_pairs
 from echolith.structures.li_rich_oxide import PRISTINE, Occupation, field_specimen
-from echolith.validation.column_bound import crystal_information, field_information
+from echolith.validation.column_bound import (
+    crystal_columns,
+    crystal_information,
+    field_information,
+)
 from echolith.validation.matching import match_columns
 
 THICKNESS, EDGE, VACUUM = 20.0, 2.0, 26.0
@@ -83,14 +87,14 @@ def limits(settings: StemAcquisition, true: xr.Dataset) -> dict[str, float]:
     height, width = settings.scan.extent
     x, y = true["x"].values, true["y"].values
     seen = true.isel(column=np.min([x, width - x, y, height - y], axis=0) > 0)
-    crystal = crystal_information(
+    columns = crystal_columns(
         parameters=PRISTINE,
         occupation=Occupation.RANDOM,
         thickness=THICKNESS,
         acquisition=settings,
         simulation=SIMULATION,
-        noise=PoissonCounting(),
     )
+    crystal = crystal_information(columns, acquisition=settings, noise=PoissonCounting())
     known = field_information(seen, crystal)
     covariance = np.linalg.inv(known.matrix)
     variance = np.diag(covariance).reshape(-1, 3)[:, :2]

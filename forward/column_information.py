@@ -65,21 +65,33 @@ class ColumnInformation:
         ) + KINDS.index(kind)
 
 
-def column_information(
+@dataclass(frozen=True, kw_only=True)
+class CrystalWaves:
+    """Exit waves of a crystal and their derivatives: what of the information takes long.
+
+    They depend on crystal, energy, semiangle and the largest angle detected, not on aberrations,
+    spreads, dose, or how pixels share the angles.
+    """
+
+    cell: Supercell
+    waves: ExitWaves
+
+    @property
+    def nbytes(self) -> int:
+        """Of the waves."""
+        return self.waves.matrix.nbytes
+
+
+def crystal_waves(
     atoms: "Atoms",
     groups: IntArray,
     *,
     acquisition: StemAcquisition,
     simulation: Simulation,
-    noise: Noise,
     side: float | None = None,
     workers: int | None = None,
-) -> ColumnInformation:
-    """Return the Fisher information about positions and strengths of the columns of a crystal.
-
-    The scan is taken as fine and even over the specimen: with a given dose per area the
-    information does not depend on the step. Pixels finer than the supercell's reciprocal lattice
-    lose nothing, coarser ones are summed.
+) -> CrystalWaves:
+    """Return the exit waves that the information about the columns of a crystal is made of.
 
     Parameters
     ----------
@@ -90,16 +102,10 @@ def column_information(
     acquisition : StemAcquisition
     simulation : Simulation
         Slices and sampling; phonons are not included.
-    noise : Noise
-        Gives the information of independent data points from mean and derivative.
     side : float, optional
         Least width of the supercell, Å; by default `SIDE` probes.
     workers : int, optional
         Threads, all processors by default; the result does not depend on them.
-
-    Returns
-    -------
-    ColumnInformation
 
     Raises
     ------
@@ -111,7 +117,7 @@ def column_information(
             "the bound of columns is that of a static specimen; set "
             "simulation.phonons.configurations=0"
         )
-    beam, workers = acquisition.beam, threads(workers)
+    beam = acquisition.beam
     cell = supercell(
         atoms,
         groups,
@@ -119,7 +125,37 @@ def column_information(
         sampling=wave_sampling(acquisition, simulation),
         slice_thickness=simulation.slice_thickness,
     )
-    waves = exit_waves(cell, beam=beam, largest_angle=largest_angle(acquisition), workers=workers)
+    waves = exit_waves(
+        cell, beam=beam, largest_angle=largest_angle(acquisition), workers=threads(workers)
+    )
+    return CrystalWaves(cell=cell, waves=waves)
+
+
+def column_information(
+    crystal: CrystalWaves,
+    *,
+    acquisition: StemAcquisition,
+    noise: Noise,
+    workers: int | None = None,
+) -> ColumnInformation:
+    """Return the Fisher information about positions and strengths of the columns of a crystal.
+
+    The scan is taken as fine and even over the specimen: with a given dose per area the
+    information does not depend on the step. Pixels finer than the supercell's reciprocal lattice
+    lose nothing, coarser ones are summed.
+
+    Parameters
+    ----------
+    crystal : CrystalWaves
+        Of an acquisition with the same energy, semiangle and largest angle.
+    acquisition : StemAcquisition
+    noise : Noise
+        Gives the information of independent data points from mean and derivative.
+    workers : int, optional
+        Threads, all processors by default; the result does not depend on them.
+    """
+    cell, waves, workers = crystal.cell, crystal.waves, threads(workers)
+    beam = acquisition.beam
     positions = scan_grid(cell, beam.semiangle, beam.energy)
     electrons = acquisition.dose * cell.grid.area / np.prod(cell.repeats) / np.prod(positions)
     seen = _Seen(

@@ -10,7 +10,12 @@ import xarray as xr
 
 from echolith.forward.acquisition import StemAcquisition
 from echolith.forward.column_derivatives import KINDS
-from echolith.forward.column_information import ColumnInformation, column_information
+from echolith.forward.column_information import (
+    ColumnInformation,
+    CrystalWaves,
+    column_information,
+    crystal_waves,
+)
 from echolith.forward.simulation import Simulation
 from echolith.protocols import Noise
 from echolith.structures.columns import true_pairs
@@ -37,26 +42,41 @@ NOTES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class CrystalInformation:
-    """What a measurement tells about the columns of an endless crystal, whatever field of it."""
+class CrystalColumns:
+    """The columns of an endless crystal, and what a beam makes of them."""
 
-    known: ColumnInformation
+    waves: CrystalWaves
     kinds: list[tuple[str, int, int, int]]
     """Of the columns of one cell: species, sign, i, j."""
     cell: Array
     """Its two lateral edges as rows, xy, Å."""
 
+    @property
+    def nbytes(self) -> int:
+        """Of the waves."""
+        return self.waves.nbytes
 
-def crystal_information(
+
+@dataclass(frozen=True, kw_only=True)
+class CrystalInformation:
+    """What a measurement tells about the columns of an endless crystal, whatever field of it."""
+
+    known: ColumnInformation
+    kinds: list[tuple[str, int, int, int]]
+    """As of `CrystalColumns`."""
+    cell: Array
+    """As of `CrystalColumns`."""
+
+
+def crystal_columns(
     *,
     parameters: ProjectedParameters,
     occupation: Occupation,
     thickness: float,
     acquisition: StemAcquisition,
     simulation: Simulation,
-    noise: Noise,
-) -> CrystalInformation:
-    """Return the information about the columns of Li-rich oxide in an endless field.
+) -> CrystalColumns:
+    """Return the columns of Li-rich oxide in an endless field with their waves.
 
     Parameters
     ----------
@@ -66,18 +86,31 @@ def crystal_information(
     thickness : float
         Å.
     acquisition : StemAcquisition
-        Its scan plays no part: the dose is spread evenly.
+        Of which energy, semiangle and largest angle play a part.
     simulation : Simulation
-    noise : Noise
     """
     cell = average_crystal(parameters, thickness=thickness, occupation=occupation)
     labels = _labels(cell)
     kinds = sorted(set(labels))
     groups = np.array([kinds.index(label) for label in labels])
-    known = column_information(
-        cell, groups, acquisition=acquisition, simulation=simulation, noise=noise
-    )
-    return CrystalInformation(known=known, kinds=kinds, cell=np.asarray(cell.cell)[:2, :2])
+    waves = crystal_waves(cell, groups, acquisition=acquisition, simulation=simulation)
+    return CrystalColumns(waves=waves, kinds=kinds, cell=np.asarray(cell.cell)[:2, :2])
+
+
+def crystal_information(
+    columns: CrystalColumns, *, acquisition: StemAcquisition, noise: Noise
+) -> CrystalInformation:
+    """Return the information about the columns of Li-rich oxide in an endless field.
+
+    Parameters
+    ----------
+    columns : CrystalColumns
+    acquisition : StemAcquisition
+        Its scan plays no part: the dose is spread evenly.
+    noise : Noise
+    """
+    known = column_information(columns.waves, acquisition=acquisition, noise=noise)
+    return CrystalInformation(known=known, kinds=columns.kinds, cell=columns.cell)
 
 
 def field_information(columns: xr.Dataset, crystal: CrystalInformation) -> Information:

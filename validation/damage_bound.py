@@ -17,7 +17,7 @@ import xarray as xr
 from scipy.special import ndtr
 
 from echolith.forward.acquisition import StemAcquisition
-from echolith.forward.column_information import column_information
+from echolith.forward.column_information import column_information, crystal_waves
 from echolith.forward.simulation import Simulation
 from echolith.inverse.column_response import LITHIUM, METAL
 from echolith.inverse.surface_kinds import Surface
@@ -73,9 +73,8 @@ def damage_information(
         ``alkali_scattering(<exposure>)`` (Å); quantities ``growth`` and ``alkali_contrast``.
     """
     cell, labels = composed_cell(parameters, thickness=thickness)
-    known = column_information(
-        cell, groups_of(labels), acquisition=acquisition, simulation=simulation, noise=noise
-    )
+    waves = crystal_waves(cell, groups_of(labels), acquisition=acquisition, simulation=simulation)
+    known = column_information(waves, acquisition=acquisition, noise=noise)
     std = content_bounds(known, labels)
     columns = common_columns(list(exposures.values()))
     variance = np.array([std[str(name)] ** 2 for name in columns[0]["species"].values])

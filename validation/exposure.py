@@ -4,11 +4,14 @@ A scenario carries an `Exposure` where it can be planned by dose and time, not b
 """
 
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from echolith.validation.information import Information
+
+MOST_BYTES = 1e9
+"""Of what is kept for other settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,17 +54,62 @@ class Exposure:
 
 
 @dataclass(frozen=True)
-class PreparedInformation:
-    """An ``information`` in two steps, the dear one of which serves many settings.
+class Step:
+    """A dear part of an information.
 
-    ``information(specimen)`` is ``finish(prepare(), specimen)``; where two settings have the same
-    ``key``, so has what ``prepare`` returns.
+    ``work(before)`` takes what the step before it returned, the first one None; where two settings
+    have the same ``key``, so has what it returns.
     """
 
     key: Hashable
-    prepare: Callable[[], Any]
+    work: Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class PreparedInformation:
+    """An ``information`` in steps, the dear ones of which serve many settings.
+
+    ``finish(prepared, specimen)`` takes what the last step returned.
+    """
+
+    steps: tuple[Step, ...]
     finish: Callable[[Any, Any], Information]
 
     def __call__(self, specimen: Any) -> Information:
         """Return the information about a specimen."""
-        return self.finish(self.prepare(), specimen)
+        return self.known(specimen, Prepared())
+
+    def known(self, specimen: Any, prepared: "Prepared") -> Information:
+        """Return the information about a specimen; no step is done again that is still kept."""
+        return self.finish(prepared.result(self.steps), specimen)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What steps returned, the least recently used given up beyond ``most`` bytes (``nbytes``)."""
+
+    most: float = MOST_BYTES
+    _kept: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+
+    def result(self, steps: Sequence[Step]) -> Any:
+        """Return what the last of some steps returns."""
+        if not steps:
+            return None
+        *before, step = steps
+        key = (len(steps), step.key)
+        value = self._kept.pop(key, None)
+        if value is None:
+            value = step.work(self.result(before))
+        self._kept[key] = value
+        self._give_up()
+        return value
+
+    def _give_up(self) -> None:
+        """Keep the latest of what is large."""
+        held = 0.0
+        for key, value in reversed(list(self._kept.items())):
+            size = getattr(value, "nbytes", 0)
+            if held and size and held + size > self.most:
+                self._kept.pop(key, None)
+            else:
+                held += size

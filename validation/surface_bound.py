@@ -15,7 +15,7 @@ from ase import Atoms
 from scipy.special import ndtr
 
 from echolith.forward.acquisition import StemAcquisition
-from echolith.forward.column_information import ColumnInformation, column_information
+from echolith.forward.column_information import ColumnInformation, column_information, crystal_waves
 from echolith.forward.simulation import Simulation
 from echolith.inverse.column_response import LITHIUM, METAL
 from echolith.inverse.surface_kinds import CONTENTS, Surface
@@ -79,9 +79,8 @@ def surface_information(
         ``surface_phase``, of which there is none: a choice among kinds has no derivative.
     """
     cell, labels = composed_cell(parameters, thickness=thickness)
-    known = column_information(
-        cell, groups_of(labels), acquisition=acquisition, simulation=simulation, noise=noise
-    )
+    waves = crystal_waves(cell, groups_of(labels), acquisition=acquisition, simulation=simulation)
+    known = column_information(waves, acquisition=acquisition, noise=noise)
     std = content_bounds(known, labels)
     species = columns["species"].values
     variance = np.array([std[str(name)] ** 2 for name in species])

@@ -16,7 +16,7 @@ from echolith.forward.acquisition import (
     StemAcquisition,
 )
 from echolith.forward.column_derivatives import exit_waves, intensities, supercell
-from echolith.forward.column_information import ColumnInformation, column_information
+from echolith.forward.column_information import ColumnInformation, column_information, crystal_waves
 from echolith.forward.noise import PoissonCounting
 from echolith.forward.optics import aperture
 from echolith.forward.phonons import Phonons
@@ -111,19 +111,20 @@ def _at_scan(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 
 @lru_cache
 def information(side: float, dose: float = 1e4, workers: int = 2) -> ColumnInformation:
-    return column_information(
+    taken = acquisition(
+        dose=dose,
+        detector=PixelDetector(shape=(81, 81), pixel_size=1.0),
+        haadf=AnnularDetector(inner=50, outer=70),
+    )
+    waves = crystal_waves(
         crystal(),
         GROUPS,
-        acquisition=acquisition(
-            dose=dose,
-            detector=PixelDetector(shape=(81, 81), pixel_size=1.0),
-            haadf=AnnularDetector(inner=50, outer=70),
-        ),
+        acquisition=taken,
         simulation=Simulation(sampling=SAMPLING, slice_thickness=2.0),
-        noise=PoissonCounting(),
         side=side,
         workers=workers,
     )
+    return column_information(waves, acquisition=taken, noise=PoissonCounting(), workers=workers)
 
 
 def bounds(known: ColumnInformation) -> npt.NDArray[np.float64]:
@@ -159,12 +160,11 @@ def test_a_stronger_column_is_better_known() -> None:
 
 def test_phonons_and_open_specimens_are_refused() -> None:
     with pytest.raises(BadInputError, match="static specimen"):
-        column_information(
+        crystal_waves(
             crystal(),
             GROUPS,
             acquisition=acquisition(),
             simulation=Simulation(sampling=SAMPLING, phonons=Phonons(configurations=2)),
-            noise=PoissonCounting(),
         )
     atoms = crystal()
     atoms.pbc = False

@@ -306,7 +306,7 @@ def test_a_finer_scan_keeps_its_field_and_shares_the_dear_half_of_the_bound() ->
         information = found.scenario_at(point).information
         assert isinstance(information, PreparedInformation)
         assert isinstance(base.information, PreparedInformation)
-        assert information.key == base.information.key
+        assert information.steps[1].key == base.information.steps[1].key
     assert found.points[0].excess == pytest.approx(found.points[1].excess)
 
 

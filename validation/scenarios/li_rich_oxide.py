@@ -22,6 +22,7 @@ from echolith.forward.acquisition import (
     Scan,
     StemAcquisition,
 )
+from echolith.forward.diffraction_box import largest_angle
 from echolith.forward.noise import PoissonCounting
 from echolith.forward.placement import scan_positions, to_scan_frame
 from echolith.forward.scan_distortion import ScanDistortion
@@ -31,12 +32,14 @@ from echolith.inverse.projected_columns import ColumnSolver, recover_columns
 from echolith.structures.columns import Rectangle, true_columns, true_distances, true_pairs
 from echolith.units import ElectronsPerSquareAngstrom
 from echolith.validation.column_bound import (
+    CrystalColumns,
     CrystalInformation,
+    crystal_columns,
     crystal_information,
     field_information,
 )
 from echolith.validation.diagnosis import diagnose_columns
-from echolith.validation.exposure import Exposure, PreparedInformation
+from echolith.validation.exposure import Exposure, PreparedInformation, Step
 from echolith.validation.gauge import remove_shift
 from echolith.validation.information import Information
 from echolith.validation.metrics import (
@@ -131,21 +134,34 @@ def li_rich_oxide(settings: LiRichOxideSettings) -> Scenario:
 
 def information(settings: LiRichOxideSettings) -> PreparedInformation:
     """Return what a measurement tells about the columns; the scan is taken as it was meant."""
-    # The dear part is that of an endless crystal under an even dose, whatever is scanned of it.
-    key = settings.model_dump_json(exclude={"scan", "distortion", "residual", "solver"})
+    # The dear parts are those of an endless crystal under an even dose, whatever is scanned of it:
+    # first its waves, which know no aberrations, then what the detectors see of them.
+    acquisition, simulation = settings.acquisition, settings.simulation
+    specimen = settings.model_dump_json(include=set(SpecimenSettings.model_fields))
+    seen = settings.model_dump_json(exclude={"scan", "distortion", "residual", "solver"})
+    beam = acquisition.beam
+    angles = (beam.energy, beam.semiangle, largest_angle(acquisition))
     return PreparedInformation(
-        key=key,
-        prepare=partial(
-            crystal_information,
-            parameters=settings.parameters,
-            occupation=settings.occupation,
-            thickness=settings.thickness,
-            acquisition=settings.acquisition,
-            simulation=settings.simulation,
-            noise=PoissonCounting(),
+        steps=(
+            Step((specimen, simulation.model_dump_json(), angles), partial(_columns, settings)),
+            Step(seen, partial(_crystal, settings)),
         ),
         finish=partial(_field_information, settings),
     )
+
+
+def _columns(settings: LiRichOxideSettings, _before: None) -> CrystalColumns:
+    return crystal_columns(
+        parameters=settings.parameters,
+        occupation=settings.occupation,
+        thickness=settings.thickness,
+        acquisition=settings.acquisition,
+        simulation=settings.simulation,
+    )
+
+
+def _crystal(settings: LiRichOxideSettings, columns: CrystalColumns) -> CrystalInformation:
+    return crystal_information(columns, acquisition=settings.acquisition, noise=PoissonCounting())
 
 
 def _field_information(
