@@ -5,87 +5,27 @@ solver stays behind it is found by round trips at the settings that were chosen
 (`echolith.validation.plan_trial`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from echolith.errors import BadInputError, near_match
-from echolith.validation.plan_axes import Axes, Choice, Point, Range, axes, followed
-from echolith.validation.plan_points import Bounds, PointBound, point_value
+from echolith.validation.information import Information
+from echolith.validation.plan_axes import Axes, Choice, Point, Range, axes
+from echolith.validation.plan_budget import Budget
+from echolith.validation.plan_points import Bounds, point_value
+from echolith.validation.plan_search import REFINEMENTS, Least, PlanPoint, Search, spent
 from echolith.validation.plan_target import SINGLE, Target
+from echolith.validation.plan_work import Forecast, Work
 from echolith.validation.scenario import Scenario
 
+__all__ = ["Budget", "Least", "Plan", "PlanPoint", "best_points", "plan", "spent"]
+
 Announce = Callable[[int, int], None]
-
-
-class Least(Enum):
-    """What a plan spends as little of as it can."""
-
-    DOSE = "dose"
-    TIME = "time"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """What a measurement may take; None: any amount, of the dose the published one.
-
-    Attributes
-    ----------
-    dose : float, optional
-        In the scenario's unit.
-    seconds : float, optional
-        Of the exposure.
-    values : float, optional
-        Numbers measured.
-    """
-
-    dose: float | None = None
-    seconds: float | None = None
-    values: float | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse what no measurement keeps to."""
-        for name in ("dose", "seconds", "values"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < np.inf:
-                raise BadInputError(f"budget {name} = {value:g}; expected more than 0")
-
-    def exceeded(self, found: PointBound) -> tuple[str, ...]:
-        """Return what a point takes too much of, in words."""
-        exposure = found.exposure
-        if exposure is None:
-            return ()
-        dose = exposure.published if self.dose is None else self.dose
-        whose = "published for this material" if self.dose is None else "allowed"
-        told = []
-        if exposure.dose > dose * (1 + 1e-9):
-            told.append(
-                f"dose {exposure.dose:.3g} {exposure.dose_unit}, more than the {dose:.3g} {whose}"
-            )
-        if self.seconds is not None and exposure.seconds > self.seconds * (1 + 1e-9):
-            told.append(f"exposure of {exposure.seconds:.3g} s, more than {self.seconds:.3g} s")
-        if self.values is not None and exposure.values > self.values:
-            told.append(f"{exposure.values} values, more than {self.values:g}")
-        return tuple(told)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlanPoint:
-    """One point of a plan, its excess over the target and why it is not chosen, if so."""
-
-    bound: PointBound
-    excess: float
-    """Worst spread by what it may be; at most 1: the target is met."""
-    reasons: tuple[str, ...] = ()
-
-    @property
-    def fit(self) -> bool:
-        """Whether the point meets target and budget."""
-        return not self.reasons
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,8 +58,12 @@ class Plan:
     points: tuple[PlanPoint, ...]
     recommended: PlanPoint | None
     nearest: PlanPoint | None
+    work: Work
+    """What was to be computed at first."""
     scenario_at: Callable[[PlanPoint], Scenario]
     """The scenario with the settings of a point."""
+    information_at: Callable[[PlanPoint], Information]
+    """All that a measurement there tells; takes as long as a bound."""
 
 
 def plan(
@@ -135,6 +79,7 @@ def plan(
     seed: int = 0,
     store: Path | None = None,
     announce: Announce = lambda _done, _total: None,
+    tell: Callable[[Work], None] = lambda _work: None,
 ) -> Plan:
     """Find the settings that reach a target.
 
@@ -144,13 +89,15 @@ def plan(
         With an ``information``; settings not gone through stay as they are.
     over : mapping
         Settings by dotted name: a list of values, or a `Range`. A range of a setting to which the
-        counts are proportional (``exposure.proportional``) is solved for, others are cut in steps.
+        counts are proportional (``exposure.proportional``) is solved for; others are cut in steps,
+        then narrowed about the best of them.
     target : mapping of str to float
         Largest error of each quantity, in its unit (see `Target`).
     share : float
         Of measurements that are to keep to it.
     budget : Budget, optional
-        By default no more dose than the published measurement gave.
+        By default no more dose than the published measurement gave. With a critical dose the
+        bounds are those of a specimen that fades.
     least : Least
         Dose or time.
     factor : float
@@ -163,6 +110,8 @@ def plan(
         Folder for bounds, so that a plan broken off goes on where it was.
     announce : callable
         Told how many points are done, and of how many.
+    tell : callable
+        Told what is to be computed before anything is, and again with the time it will take.
 
     Returns
     -------
@@ -171,39 +120,99 @@ def plan(
     Raises
     ------
     BadInputError
-        If a name or a value is wrong, or no point can be computed.
+        If a name or a value is wrong, no point can be computed, or the computation would take more
+        than the budget.
     """
     if not 1 <= factor < np.inf:
         raise BadInputError(f"factor = {factor:g}; expected 1 or more: no solver beats the bound")
-    plain = scenario.settings.model_dump()
-    for name in over:
-        point_value(plain, name)
-    bounds = Bounds(make=make or _made(scenario), base=scenario, seed=seed, store=store)
-    exposure = scenario.exposure
-    chosen = axes(over, proportional=() if exposure is None else exposure.proportional)
-    many = frozenset(target) - frozenset(scenario.quantities)
-    wanted = Target(errors=dict(target), share=share, many=many)
-    _check_names(wanted, scenario, bounds)
     allowed = budget or Budget()
-    follows = {} if exposure is None else exposure.follows
-    corners = [followed(point, follows) for point in chosen.points()]
-    found = []
-    for n, point in enumerate(corners):
-        announce(n, len(corners))
-        found.append(_planned(bounds, point, chosen, wanted, allowed, factor))
-    announce(len(corners), len(corners))
-    _check_any(found)
-    return Plan(
-        scenario=scenario,
-        target=wanted,
+    exposure = scenario.exposure
+    allowed.check(exposure)
+    if least is Least.TIME and (exposure is None or np.isnan(exposure.seconds)):
+        raise BadInputError("least = time, but the scenario does not tell the time; use dose")
+    plain = scenario.settings.model_dump()
+    kinds = {name: type(point_value(plain, name)) for name in over}
+    bounds = Bounds(
+        make=make or _made(scenario),
+        base=scenario,
+        seed=seed,
+        store=store,
+        critical_dose=allowed.critical,
+    )
+    many = frozenset(target) - frozenset(scenario.quantities)
+    search = Search(
+        bounds=bounds,
+        axes=axes(
+            over,
+            proportional=() if exposure is None else exposure.proportional,
+            integers=[name for name, kind in kinds.items() if kind is int],
+        ),
+        target=Target(errors=dict(target), share=share, many=many),
         budget=allowed,
         least=least,
-        axes=chosen,
+        factor=factor,
+        follows={} if exposure is None else exposure.follows,
+    )
+    forecast = _forecast(search)
+    watch = _Watch(forecast=forecast, search=search, tell=tell, start=time.perf_counter())
+    watch()
+    _check_names(search.target, scenario, bounds)
+    found = []
+    corners = search.axes.points()
+    for n, point in enumerate(corners):
+        announce(n, len(corners))
+        found.append(search.at(point))
+        watch()
+    found += search.refined(found)
+    announce(len(corners), len(corners))
+    _check_any(found)
+    fit = [p for p in found if p.fit]
+    usable = [p for p in found if search.usable(p)]
+    return Plan(
+        scenario=scenario,
+        target=search.target,
+        budget=allowed,
+        least=least,
+        axes=search.axes,
         factor=factor,
         points=tuple(found),
-        recommended=_cheapest([p for p in found if p.fit], least),
-        nearest=_nearest(found, allowed),
+        recommended=min(fit, key=search.rank, default=None),
+        nearest=min(usable, key=lambda p: p.excess, default=None),
+        work=forecast.left(()),
         scenario_at=lambda point: bounds.scenario(point.bound.point),
+        information_at=lambda point: bounds.information(point.bound.point),
+    )
+
+
+@dataclass(kw_only=True)
+class _Watch:
+    """Tells what is left as soon as it is known, and stops what is beyond the budget."""
+
+    forecast: Forecast
+    search: Search
+    tell: Callable[[Work], None]
+    start: float
+    told: int = 0
+
+    def __call__(self) -> None:
+        left = self.forecast.left(self.search.bounds.spent)
+        # At first by numbers alone, then once more with the time it will take.
+        if not self.told or (self.told == 1 and left.seconds):
+            self.told += 1
+            self.tell(left)
+        left.check(self.search.budget, used=time.perf_counter() - self.start)
+
+
+def _forecast(search: Search) -> Forecast:
+    points = [search.whole(point) for point in search.axes.points()]
+    bounds, dear, values = search.bounds.missing(points)
+    return Forecast(
+        points=len(points),
+        bounds=bounds,
+        dear=dear,
+        refinements=REFINEMENTS * len(search.axes.stepped),
+        values=values,
+        kept=search.bounds.store is not None,
     )
 
 
@@ -226,75 +235,10 @@ def _made(scenario: Scenario) -> Callable[[Any], Scenario]:
     return entry(scenario.name).make
 
 
-def _planned(
-    bounds: Bounds, point: Point, chosen: Axes, target: Target, budget: Budget, factor: float
-) -> PlanPoint:
-    """Return a point, its free setting as small as the target allows."""
-    if not chosen.free:
-        return _judged(bounds.at(point), target, budget, factor)
-    ((name, values),) = chosen.free.items()
-    most = bounds.at({**point, name: values.high})
-    if not most.bounds:
-        return PlanPoint(bound=most, excess=np.inf, reasons=most.unfit)
-    needed = values.high * (factor * target.excess(most.bounds)) ** 2 * (1 + 1e-9)
-    value = float(np.clip(needed, values.low, max(values.low, _most(most, budget, values.high))))
-    if isinstance(point_value(bounds.base.settings.model_dump(), name), int):
-        value = np.ceil(value)
-    return _judged(bounds.at({**point, name: value}), target, budget, factor)
-
-
-def _most(found: PointBound, budget: Budget, value: float) -> float:
-    """Return the largest value of a free setting, to which the dose is proportional too."""
-    exposure = found.exposure
-    if exposure is None:
-        return value
-    dose = exposure.published if budget.dose is None else budget.dose
-    return value * min(1.0, dose / exposure.dose)
-
-
-def _judged(found: PointBound, target: Target, budget: Budget, factor: float) -> PlanPoint:
-    if not found.bounds:
-        return PlanPoint(bound=found, excess=np.inf, reasons=found.unfit)
-    excess = factor * target.excess(found.bounds)
-    reasons = [*found.unfit, *budget.exceeded(found)]
-    lacking = [name for name in target.errors if name not in found.bounds]
-    if lacking:
-        reasons.append(f"nothing of {', '.join(lacking)} is measured")
-    elif excess > 1:
-        missed = [
-            f"{name}: {factor * found.bounds[name]:.3g}, may be {target.spread(name):.3g}"
-            for name in target.errors
-            if factor * found.bounds[name] > target.spread(name)
-        ]
-        reasons.append("spread of " + "; ".join(missed))
-    return PlanPoint(bound=found, excess=excess, reasons=tuple(reasons))
-
-
 def _check_any(points: Sequence[PlanPoint]) -> None:
     if not any(p.bound.bounds for p in points):
         reasons = dict.fromkeys(reason for p in points for reason in p.reasons)
         raise BadInputError(f"no point can be computed: {'; '.join(list(reasons)[:3])}")
-
-
-def spent(point: PlanPoint, least: Least) -> float:
-    """Return the dose or the seconds a point takes; 0 where its scenario does not tell."""
-    exposure = point.bound.exposure
-    if exposure is None:
-        return 0.0
-    value = exposure.dose if least is Least.DOSE else exposure.seconds
-    return 0.0 if np.isnan(value) else value
-
-
-def _cheapest(points: Sequence[PlanPoint], least: Least) -> PlanPoint | None:
-    return min(points, key=lambda p: (spent(p, least), p.excess), default=None)
-
-
-def _nearest(points: Sequence[PlanPoint], budget: Budget) -> PlanPoint | None:
-    """Return the best point within the budget."""
-    within = [
-        p for p in points if p.bound.bounds and not p.bound.unfit and not budget.exceeded(p.bound)
-    ]
-    return min(within, key=lambda p: p.excess, default=None)
 
 
 def best_points(found: Plan) -> list[PlanPoint]:

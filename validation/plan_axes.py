@@ -49,10 +49,13 @@ class Axes:
         Values of settings by dotted name; every combination is a point.
     free : mapping of str to Range
         Settings to which the information is proportional: not tried, solved for.
+    stepped : tuple of str
+        Settings whose range was cut in steps, to be refined about the best of them.
     """
 
     values: Mapping[str, Choice]
     free: Mapping[str, Range]
+    stepped: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -66,7 +69,12 @@ class Axes:
         ]
 
 
-def axes(over: Mapping[str, Choice | Range], *, proportional: Iterable[str]) -> Axes:
+def axes(
+    over: Mapping[str, Choice | Range],
+    *,
+    proportional: Iterable[str],
+    integers: Iterable[str] = (),
+) -> Axes:
     """Tell settings to be tried from those that can be solved for.
 
     Parameters
@@ -75,6 +83,8 @@ def axes(over: Mapping[str, Choice | Range], *, proportional: Iterable[str]) -> 
         Lists of values or ranges by dotted name of a setting.
     proportional : iterable of str
         Settings to which the information is proportional.
+    integers : iterable of str
+        Settings that are whole numbers.
 
     Raises
     ------
@@ -86,11 +96,15 @@ def axes(over: Mapping[str, Choice | Range], *, proportional: Iterable[str]) -> 
         raise BadInputError("over is empty; name a setting and its values, e.g. dose=[1e4, 3e4]")
     values: dict[str, Choice] = {}
     free: dict[str, Range] = {}
+    stepped: list[str] = []
     for name, wanted in over.items():
         if isinstance(wanted, Range) and name in set(proportional):
             free[name] = wanted
         elif isinstance(wanted, Range):
-            values[name] = wanted.steps()
+            steps = wanted.steps()
+            whole = name in set(integers)
+            values[name] = sorted({round(step) for step in steps}) if whole else steps
+            stepped.append(name)
         elif isinstance(wanted, str) or not len(wanted):
             raise BadInputError(f"{name} = {wanted!r}; expected a list of values or a range")
         else:
@@ -100,7 +114,7 @@ def axes(over: Mapping[str, Choice | Range], *, proportional: Iterable[str]) -> 
             f"{' and '.join(free)} have the same effect on the counts; give a range for one of "
             "them, and values for the others"
         )
-    return Axes(values=values, free=free)
+    return Axes(values=values, free=free, stepped=tuple(stepped))
 
 
 def followed(point: Point, follows: Mapping[str, Callable[[Any], Mapping[str, Any]]]) -> Point:

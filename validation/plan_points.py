@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,9 @@ from echolith import __version__
 from echolith.errors import BadInputError, near_match
 from echolith.validation.bounds import bound_of
 from echolith.validation.case_store import CaseStore
-from echolith.validation.exposure import Exposure, PreparedInformation
+from echolith.validation.damage import share_left
+from echolith.validation.exposure import Exposure, Prepared, PreparedInformation
+from echolith.validation.information import Information
 from echolith.validation.mean_store import code_of
 from echolith.validation.plan_axes import Point, with_point
 from echolith.validation.scenario import Scenario
@@ -37,12 +40,30 @@ class PointBound:
     exposure : Exposure, optional
     unfit : tuple of str
         Why these settings cannot be used; empty: they can.
+    useful : float
+        Share of the dose that tells about the specimen as it was before the beam came.
     """
 
     point: Point
     bounds: Mapping[str, float] = field(default_factory=dict)
     exposure: Exposure | None = None
     unfit: tuple[str, ...] = ()
+    useful: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spent:
+    """What one bound took to compute.
+
+    Attributes
+    ----------
+    dear : bool
+        Whether a step was done that serves other settings too (`PreparedInformation`).
+    seconds : float
+    """
+
+    dear: bool
+    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +80,19 @@ class Bounds:
         Of the specimen.
     store : Path, optional
         Folder for bounds, so that a plan broken off goes on where it was.
+    critical_dose : float
+        Of the specimen, in the unit of its dose (`echolith.validation.damage`).
     """
 
     make: Callable[[Any], Scenario]
     base: Scenario
     seed: int = 0
     store: Path | None = None
-    _prepared: dict[Any, Any] = field(default_factory=dict, repr=False)
+    critical_dose: float = np.inf
+    spent: list[Spent] = field(default_factory=list)
+    """What every bound computed so far took."""
+    _prepared: Prepared = field(default_factory=Prepared, repr=False)
+    _done: set[Hashable] = field(default_factory=set, repr=False)
     _known: dict[str, dict[str, float]] = field(default_factory=dict, repr=False)
 
     def at(self, point: Point) -> PointBound:
@@ -77,12 +104,49 @@ class Bounds:
         except BadInputError as error:
             return PointBound(point=point, unfit=(str(error),))
         exposure = scenario.exposure
+        useful = 1.0 if exposure is None else share_left(exposure.dose, critical=self.critical_dose)
         return PointBound(
             point=point,
-            bounds={name: value / np.sqrt(factor) for name, value in known.items()},
+            bounds={name: value / np.sqrt(factor * useful) for name, value in known.items()},
             exposure=exposure,
             unfit=() if exposure is None else exposure.limits,
+            useful=useful,
         )
+
+    def missing(self, points: Iterable[Point]) -> tuple[int, int, int]:
+        """Return how many bounds are to be computed, how many with a dear step, and of what size.
+
+        The size is that of the largest measurement, in values.
+        """
+        keys: set[str] = set()
+        known = set(self._done)
+        dear = values = 0
+        for point in points:
+            try:
+                scenario = self.scenario(point)
+                key, _ = self._reference(scenario, point)
+            except BadInputError:
+                continue
+            text = _text(key)
+            if text in keys or text in self._known or self._kept(text).read(0) is not None:
+                continue
+            keys.add(text)
+            dear += not _steps(scenario) <= known
+            known |= _steps(scenario)
+            if scenario.exposure is not None:
+                values = max(values, scenario.exposure.values)
+        return len(keys), dear, values
+
+    def information(self, point: Point) -> Information:
+        """Return all that a measurement at a point tells, at the base's proportional settings.
+
+        Raises
+        ------
+        BadInputError
+            If the settings do not fit together, or the scenario has no information.
+        """
+        key, _ = self._reference(self.scenario(point), point)
+        return self._told(self.scenario(key))
 
     def scenario(self, point: Point) -> Scenario:
         """Return the scenario at a point.
@@ -120,6 +184,13 @@ class Bounds:
 
     def _compute(self, key: Point) -> dict[str, float]:
         scenario = self.scenario(key)
+        dear, start = not _steps(scenario) <= self._done, time.perf_counter()
+        bound = bound_of(self._told(scenario))
+        self.spent.append(Spent(dear=dear, seconds=time.perf_counter() - start))
+        self._done.update(_steps(scenario))
+        return {str(n): float(v) for n, v in bound.data_vars.items() if not v.ndim}
+
+    def _told(self, scenario: Scenario) -> Information:
         information = scenario.information
         if information is None:
             raise BadInputError(
@@ -128,13 +199,8 @@ class Bounds:
             )
         specimen = scenario.build(self.seed)
         if isinstance(information, PreparedInformation):
-            if information.key not in self._prepared:
-                self._prepared[information.key] = information.prepare()
-            told = information.finish(self._prepared[information.key], specimen)
-        else:
-            told = information(specimen)
-        bound = bound_of(told)
-        return {str(n): float(v) for n, v in bound.data_vars.items() if not v.ndim}
+            return information.known(specimen, self._prepared)
+        return information(specimen)
 
     @cached_property
     def _code(self) -> str:
@@ -150,6 +216,14 @@ class Bounds:
             "seed": self.seed,
         }
         return CaseStore.open(self.store, decides)
+
+
+def _steps(scenario: Scenario) -> set[Hashable]:
+    """Return the keys of what other settings may share."""
+    information = scenario.information
+    if not isinstance(information, PreparedInformation):
+        return set()
+    return {(n, step.key) for n, step in enumerate(information.steps)}
 
 
 def _text(point: Point) -> str:
