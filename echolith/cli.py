@@ -31,7 +31,9 @@ from echolith.cli_options import (
     VaryOption,
     Workers,
 )
+from echolith.cli_papers import papers
 from echolith.cli_plan import plan
+from echolith.cli_planner import planner
 from echolith.cli_session import fail, print_json, session, show
 from echolith.errors import BadInputError, BadInputWarning
 from echolith.progress import Progress
@@ -270,6 +272,8 @@ def demo(
 app.command()(compare)
 app.command()(leaderboard)
 app.command()(plan)
+app.command()(papers)
+app.command()(planner)
 
 
 def _asked_for(

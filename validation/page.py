@@ -29,8 +29,15 @@ def write_page(name: str, page: str, content: Mapping[str, Any], folder: Path | 
     """Write ``<name>.html`` and ``<name>.json``, each whole or not at all; return the first."""
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    for path, data in ((target / f"{name}.json", text), (target / f"{name}.html", page)):
+    for path, data in (
+        (target / f"{name}.json", json_text(content)),
+        (target / f"{name}.html", page),
+    ):
         with whole_file(path) as file:
             file.write(data.encode("utf-8"))
     return target / f"{name}.html"
+
+
+def json_text(content: Mapping[str, Any]) -> str:
+    """Return plain values as the text of a JSON file."""
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -142,7 +142,7 @@ def render_report(content: ReportContent) -> str:
         memory=report_tables.memory(content.summary),
         versions=content.summary.get("versions", {}),
         failures=content.summary.get("failures", {}),
-        pictures=_pictures(content),
+        pictures=pictures(content),
         settings=json.dumps(content.settings, indent=2, ensure_ascii=False),
     )
 
@@ -162,7 +162,7 @@ def _subtitle(content: ReportContent) -> str:
     return " · ".join(parts)
 
 
-def _pictures(content: ReportContent) -> dict[str, Picture]:
+def pictures(content: ReportContent) -> dict[str, Picture]:
     """Draw every figure the content holds something for."""
     from markupsafe import Markup
 

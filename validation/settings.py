@@ -117,8 +117,15 @@ def resolve(model: type[Model], overrides: Mapping[str, Any]) -> Model:
     try:
         return model.model_validate(merge(model().model_dump(), overrides))
     except ValidationError as error:
-        lines = [_explain(model, detail) for detail in error.errors()]
+        lines = [message for _name, message in explanations(model, error)]
         raise BadInputError("; ".join(dict.fromkeys(lines))) from error
+
+
+def explanations(model: type[BaseModel], error: ValidationError) -> list[tuple[str, str]]:
+    """Return the dotted name of every wrong entry and what is wrong with it, in words."""
+    return [
+        (".".join(map(str, detail["loc"])), _explain(model, detail)) for detail in error.errors()
+    ]
 
 
 def _explain(model: type[BaseModel], detail: ErrorDetails) -> str:

@@ -28,7 +28,9 @@ MAY_IMPORT = {
 FREE = {
     "echolith/cli.py",
     "echolith/cli_compare.py",
+    "echolith/cli_papers.py",
     "echolith/cli_plan.py",
+    "echolith/cli_planner.py",
     "echolith/cli_session.py",
     "echolith/__init__.py",
 }
