@@ -8,10 +8,18 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from echolith.validation.information import Information
 
 MOST_BYTES = 1e9
 """Of what is kept for other settings."""
+LITHIUM_DOSE = 5800.0
+"""e/Å²: the largest that the published movies of lithium gave."""
+LITHIUM_SOURCE = "lithium filmed for 5.8 s at 1000 e/Å²/s (Nat. Commun., 2020)"
+OXIDE_DOSE = 8.7e4
+"""e/Å²: the largest that the published maps of Li-rich oxide gave."""
+OXIDE_SOURCE = "Song et al., Joule 6 (2022) 1049: 2.9e4 to 8.7e4 e/Å²"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,15 +62,57 @@ class Exposure:
 
 
 @dataclass(frozen=True)
+class SameField:
+    """Keeps the field of a scan when its step changes (`Exposure.follows`).
+
+    Parameters
+    ----------
+    name : str
+        Setting that holds the number of positions along y and x.
+    extent : pair of float
+        Of the field, Å.
+    """
+
+    name: str
+    extent: tuple[float, float]
+
+    def __call__(self, step: Any) -> dict[str, Any]:
+        """Return the positions that a step (one number, or one along y and one along x) takes."""
+        steps = np.broadcast_to(np.asarray(step, dtype=float), 2)
+        shape = np.maximum(1, np.rint(np.array(self.extent) / steps))
+        return {self.name: [int(n) for n in shape]}
+
+
+@dataclass(frozen=True)
+class SameTime:
+    """Keeps how long a movie lasts when the time of a frame changes (`Exposure.follows`).
+
+    Parameters
+    ----------
+    name : str
+        Setting that holds the number of frames.
+    seconds : float
+        Of the movie.
+    """
+
+    name: str
+    seconds: float
+
+    def __call__(self, frame_time: float) -> dict[str, Any]:
+        """Return the frames there is time for."""
+        return {self.name: max(1, round(self.seconds / frame_time))}
+
+
+@dataclass(frozen=True)
 class Step:
     """A dear part of an information.
 
-    ``work(before)`` takes what the step before it returned, the first one None; where two settings
-    have the same ``key``, so has what it returns.
+    ``work(before, specimen)`` takes what the step before it returned, the first one None; where two
+    settings have the same ``key``, so has what it returns about the specimen of one seed.
     """
 
     key: Hashable
-    work: Callable[[Any], Any]
+    work: Callable[[Any, Any], Any]
 
 
 @dataclass(frozen=True)
@@ -81,17 +131,20 @@ class PreparedInformation:
 
     def known(self, specimen: Any, prepared: "Prepared") -> Information:
         """Return the information about a specimen; no step is done again that is still kept."""
-        return self.finish(prepared.result(self.steps), specimen)
+        return self.finish(prepared.result(self.steps, specimen), specimen)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What steps returned, the least recently used given up beyond ``most`` bytes (``nbytes``)."""
+    """What steps returned about the specimen of one seed.
+
+    The least recently used is given up beyond ``most`` bytes (``nbytes`` of what was returned).
+    """
 
     most: float = MOST_BYTES
     _kept: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
-    def result(self, steps: Sequence[Step]) -> Any:
+    def result(self, steps: Sequence[Step], specimen: Any) -> Any:
         """Return what the last of some steps returns."""
         if not steps:
             return None
@@ -99,7 +152,7 @@ class Prepared:
         key = (len(steps), step.key)
         value = self._kept.pop(key, None)
         if value is None:
-            value = step.work(self.result(before))
+            value = step.work(self.result(before, specimen), specimen)
         self._kept[key] = value
         self._give_up()
         return value

@@ -34,6 +34,7 @@ from echolith.structures.phosphate_ensemble import PlateEnsemble, phosphate_ense
 from echolith.structures.phosphate_plates import PhosphateSpecimen
 from echolith.structures.plate_packing import PackingRegion
 from echolith.units import Angstrom, Degree, Electronvolt
+from echolith.validation.exposure import Exposure, SameField
 from echolith.validation.far_field_bound import far_field_information, view_of_frames
 from echolith.validation.information import Information
 from echolith.validation.metrics import NamedMetric, root_mean_square
@@ -157,6 +158,23 @@ def lfp_ptychography(settings: LfpPtychographySettings) -> Scenario:
         ),
         information=partial(_information, settings),
         residuals=pixel_residuals,
+        exposure=_exposure(settings),
+    )
+
+
+def _exposure(settings: LfpPtychographySettings) -> Exposure:
+    frames = settings.frames
+    rows, columns = frames.shape
+    scans = settings.scans * len(settings.energies)
+    counted = not frames.readout and frames.saturation is None
+    return Exposure(
+        dose=scans * frames.photons * frames.attenuation / frames.step**2,
+        dose_unit="photons/Å²",
+        values=scans * rows * columns * frames.pixels**2,
+        proportional=("frames.photons", "scans") if counted else (),
+        follows={
+            "frames.step": SameField("frames.shape", (rows * frames.step, columns * frames.step))
+        },
     )
 
 

@@ -20,6 +20,7 @@ from echolith.inverse.facet_growth import FacetGrowth, recover_growth
 from echolith.seeds import stream
 from echolith.structures.metal_growth import MetalGrowth, growth_truth
 from echolith.units import Angstrom, Degree
+from echolith.validation.exposure import LITHIUM_DOSE, LITHIUM_SOURCE, Exposure, SameTime
 from echolith.validation.growth_bound import growth_information
 from echolith.validation.metrics import NamedMetric, absolute_error
 from echolith.validation.scenario import Scenario
@@ -76,6 +77,22 @@ def li_growth(settings: LiGrowthSettings) -> Scenario:
             "facets named by the nearest true one.",
         ),
         information=partial(growth_information, taken=settings.movie, noise=noise),
+        exposure=_exposure(settings),
+    )
+
+
+def _exposure(settings: LiGrowthSettings) -> Exposure:
+    acquisition = settings.movie.acquisition
+    seconds = acquisition.frame_time * acquisition.frames
+    return Exposure(
+        dose=acquisition.dose * acquisition.frames,
+        dose_unit="e/Å²",
+        values=acquisition.frames * int(np.prod(acquisition.shape)),
+        seconds=seconds,
+        published=LITHIUM_DOSE,
+        source=LITHIUM_SOURCE,
+        proportional=() if settings.readout else ("movie.acquisition.dose_rate",),
+        follows={"movie.acquisition.frame_time": SameTime("movie.acquisition.frames", seconds)},
     )
 
 

@@ -25,7 +25,7 @@ from echolith.seeds import stream
 from echolith.structures.amorphous import with_amorphous_carbon
 from echolith.structures.lithium_particles import MetalParticle, metal_particle, particle_truth
 from echolith.units import Angstrom
-from echolith.validation.exposure import Exposure
+from echolith.validation.exposure import LITHIUM_DOSE, LITHIUM_SOURCE, Exposure
 from echolith.validation.hrtem_bound import column_image, movie_information
 from echolith.validation.information import Information
 from echolith.validation.matching import match_columns
@@ -119,8 +119,8 @@ def _exposure(settings: LiHrtemSettings) -> Exposure:
         dose_unit="e/Å²",
         values=acquisition.frames * int(np.prod(acquisition.shape)),
         seconds=acquisition.frame_time * acquisition.frames,
-        published=5800.0,
-        source="lithium filmed for 5.8 s at 1000 e/Å²/s (Nat. Commun., 2020)",
+        published=LITHIUM_DOSE,
+        source=LITHIUM_SOURCE,
         proportional=() if settings.readout else times if still else times[:1],
     )
 

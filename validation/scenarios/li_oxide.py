@@ -21,6 +21,7 @@ from echolith.seeds import stream
 from echolith.structures.lithium_particles import MetalParticle
 from echolith.structures.oxide_shells import OxideGrains, OxideShell, Thickening, drawn_grains
 from echolith.structures.oxide_truth import shell_truth
+from echolith.validation.exposure import LITHIUM_DOSE, LITHIUM_SOURCE, Exposure
 from echolith.validation.grain_matching import (
     false_pixels,
     mean_iou,
@@ -82,6 +83,20 @@ def li_oxide(settings: LiOxideSettings) -> Scenario:
         ),
         information=partial(oxide_information, noise=noise),
         residuals=_residuals,
+        exposure=_exposure(settings),
+    )
+
+
+def _exposure(settings: LiOxideSettings) -> Exposure:
+    acquisition = settings.movie.acquisition
+    return Exposure(
+        dose=acquisition.dose * acquisition.frames,
+        dose_unit="e/Å²",
+        values=acquisition.frames * int(np.prod(acquisition.shape)),
+        seconds=acquisition.frame_time * acquisition.frames,
+        published=LITHIUM_DOSE,
+        source=LITHIUM_SOURCE,
+        proportional=() if settings.readout else ("movie.acquisition.dose_rate",),
     )
 
 

@@ -33,6 +33,7 @@ from echolith.validation.information import Information
 from echolith.validation.metrics import NamedMetric, absolute_error
 from echolith.validation.scenario import Scenario
 from echolith.validation.scenarios.li_rich_surface import LiRichSurfaceSettings, li_rich_surface
+from echolith.validation.scenarios.stem_settings import map_exposure
 from echolith.validation.surface_bound import Layer
 
 SUMMARY = "Li-rich layered oxide, scanned again and again: growth of the reconstructed surface"
@@ -116,6 +117,9 @@ def li_rich_damage(settings: LiRichDamageSettings) -> Scenario:
             "has the depth that it reaches half-way through an exposure throughout it.",
         ),
         information=partial(_information, settings, alone),
+        exposure=map_exposure(
+            settings, dose=settings.exposures * settings.dose, maps=settings.exposures
+        ),
     )
 
 

@@ -28,6 +28,7 @@ from echolith.structures.columns import Rectangle, true_columns
 from echolith.structures.occupation import Occupation
 from echolith.units import Angstrom
 from echolith.validation.drift_bound import marginal_information
+from echolith.validation.exposure import Exposure, SameField
 from echolith.validation.gauge import remove_shift
 from echolith.validation.information import Information
 from echolith.validation.metrics import (
@@ -40,6 +41,7 @@ from echolith.validation.metrics import (
 from echolith.validation.residuals import array_residuals, column_residuals
 from echolith.validation.scenario import Scenario
 from echolith.validation.scenarios.li_rich_specimen import SpecimenSettings, build_specimen
+from echolith.validation.scenarios.stem_settings import aliasing
 from echolith.validation.statistics import Residuals
 
 Array = npt.NDArray[np.float64]
@@ -150,6 +152,25 @@ def li_rich_haadf_drift(settings: LiRichHaadfDriftSettings) -> Scenario:
         ),
         information=partial(_information, settings),
         residuals=_residuals,
+        exposure=_exposure(settings),
+    )
+
+
+def _exposure(settings: LiRichHaadfDriftSettings) -> Exposure:
+    frames, distortion = settings.frames, settings.distortion
+    # What drift and jitter are known of beforehand does not grow with the dose.
+    known = distortion.random_drift or distortion.line_jitter
+    rows, columns = frames.shape
+    return Exposure(
+        dose=frames.frames * frames.dose,
+        dose_unit="e/Å²",
+        values=frames.frames * rows * columns,
+        seconds=frames.frames * (rows * (columns * frames.dwell + frames.flyback) + frames.pause),
+        published=3.2e4,
+        source="Song et al., Joule 6 (2022) 1049: 8 frames of 2e3 to 4e3 e/Å²",
+        proportional=() if known else ("frames.dose",),
+        follows={"frames.step": SameField("frames.shape", frames.scan.extent)},
+        limits=aliasing(settings.beam, frames.step),
     )
 
 

@@ -5,7 +5,7 @@ distances (Song et al., Joule 6 (2022)).
 """
 
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +39,7 @@ from echolith.validation.column_bound import (
     field_information,
 )
 from echolith.validation.diagnosis import diagnose_columns
-from echolith.validation.exposure import Exposure, PreparedInformation, Step
+from echolith.validation.exposure import PreparedInformation, Step
 from echolith.validation.gauge import remove_shift
 from echolith.validation.information import Information
 from echolith.validation.metrics import (
@@ -51,7 +51,11 @@ from echolith.validation.metrics import (
 from echolith.validation.residuals import column_residuals
 from echolith.validation.scenario import Scenario
 from echolith.validation.scenarios.li_rich_specimen import SpecimenSettings, build_specimen
-from echolith.validation.scenarios.stem_settings import meant_acquisition, probe_width
+from echolith.validation.scenarios.stem_settings import (
+    map_exposure,
+    meant_acquisition,
+    probe_width,
+)
 
 SUMMARY = "Li-rich layered oxide along [010]: 4D-STEM, ptychographic phase, eight named distances"
 QUANTITIES = ("m_m", "o_o_mli", "m_m_olio", "o_o_li", "m_m_li", "o_o_2m", "o_o_2li", "o_o_m")
@@ -128,7 +132,12 @@ def li_rich_oxide(settings: LiRichOxideSettings) -> Scenario:
         residuals=column_residuals,
         diagnose=diagnose_columns,
         information=information(settings) if settings.structure is None else None,
-        exposure=_exposure(settings),
+        exposure=map_exposure(
+            settings,
+            dose=settings.dose,
+            seconds=float(np.prod(settings.scan.shape)) * settings.distortion.dwell,
+            proportional=("dose",),
+        ),
     )
 
 
@@ -150,7 +159,7 @@ def information(settings: LiRichOxideSettings) -> PreparedInformation:
     )
 
 
-def _columns(settings: LiRichOxideSettings, _before: None) -> CrystalColumns:
+def _columns(settings: LiRichOxideSettings, _before: None, _specimen: Atoms) -> CrystalColumns:
     return crystal_columns(
         parameters=settings.parameters,
         occupation=settings.occupation,
@@ -160,7 +169,9 @@ def _columns(settings: LiRichOxideSettings, _before: None) -> CrystalColumns:
     )
 
 
-def _crystal(settings: LiRichOxideSettings, columns: CrystalColumns) -> CrystalInformation:
+def _crystal(
+    settings: LiRichOxideSettings, columns: CrystalColumns, _specimen: Atoms
+) -> CrystalInformation:
     return crystal_information(columns, acquisition=settings.acquisition, noise=PoissonCounting())
 
 
@@ -168,36 +179,6 @@ def _field_information(
     settings: LiRichOxideSettings, crystal: CrystalInformation, specimen: Atoms
 ) -> Information:
     return field_information(_columns_in_scan(settings, specimen), crystal)
-
-
-def _same_field(scan: Scan, step: Any) -> dict[str, Any]:
-    steps = np.broadcast_to(np.asarray(step, dtype=float), 2)
-    shape = np.maximum(1, np.rint(np.array(scan.extent) / steps))
-    return {"scan.shape": [int(n) for n in shape]}
-
-
-def _exposure(settings: LiRichOxideSettings) -> Exposure:
-    scan, beam = settings.scan, settings.beam
-    positions = int(np.prod(scan.shape))
-    # Ptychography transfers frequencies up to twice the semiangle if the scan samples them.
-    finest = beam.wavelength / (4 * beam.semiangle * 1e-3)
-    coarse = max(scan.step) > finest * (1 + 1e-9)
-    return Exposure(
-        dose=settings.dose,
-        dose_unit="e/Å²",
-        published=8.7e4,
-        source="Song et al., Joule 6 (2022) 1049: 2.9e4 to 8.7e4 e/Å²",
-        seconds=positions * settings.distortion.dwell,
-        values=positions * int(np.prod(settings.detector.shape)),
-        proportional=("dose",),
-        follows={"scan.step": partial(_same_field, scan)},
-        limits=(
-            f"scan step {max(scan.step):.3g} Å, more than wavelength / (4 semiangle) = "
-            f"{finest:.3g} Å: spatial frequencies alias",
-        )
-        if coarse
-        else (),
-    )
 
 
 def _field(settings: LiRichOxideSettings) -> tuple[float, float]:

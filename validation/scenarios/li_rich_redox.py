@@ -6,6 +6,7 @@ distances and which of the calculated models explains them (Song et al., Joule 6
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, Self
 
@@ -37,13 +38,18 @@ from echolith.structures.li_rich_states import ChargeState
 from echolith.structures.projected_cell import named_distances
 from echolith.structures.redox_models import CHARGED_MODELS, Reading, RedoxModel, model_changes
 from echolith.units import Angstrom, Degree, ElectronsPerSquareAngstrom
+from echolith.validation.exposure import Exposure
 from echolith.validation.gauge import nothing_free
 from echolith.validation.information import Information
 from echolith.validation.metrics import NamedMetric, absolute_error
 from echolith.validation.scenario import Scenario
 from echolith.validation.scenarios.li_rich_oxide import LiRichOxideSettings, information
 from echolith.validation.scenarios.li_rich_specimen import Layer, SpecimenSettings, build_specimen
-from echolith.validation.scenarios.stem_settings import meant_acquisition, probe_width
+from echolith.validation.scenarios.stem_settings import (
+    map_exposure,
+    meant_acquisition,
+    probe_width,
+)
 
 SUMMARY = "Li-rich layered oxide before and after charging: changes of distances, redox model"
 QUANTITIES = tuple(f"change_{name}" for name in LONG_NAMES)
@@ -174,7 +180,15 @@ def li_rich_redox(settings: LiRichRedoxSettings) -> Scenario:
             "drift and the models' mean cells.",
         ),
         information=partial(_information, settings),
+        exposure=_exposure(settings),
     )
+
+
+def _exposure(settings: LiRichRedoxSettings) -> Exposure:
+    """Return what one particle receives, and all maps and frames hold."""
+    count, frames = len(settings.exposures), settings.frames
+    maps = map_exposure(settings, dose=settings.dose + frames.frames * frames.dose, maps=count)
+    return replace(maps, values=maps.values + count * frames.frames * int(np.prod(frames.shape)))
 
 
 def _information(settings: LiRichRedoxSettings, specimens: Specimens) -> Information:

@@ -35,7 +35,11 @@ from echolith.validation.information import Information
 from echolith.validation.matching import match_columns
 from echolith.validation.metrics import NamedMetric, absolute_error
 from echolith.validation.scenario import Scenario
-from echolith.validation.scenarios.stem_settings import meant_acquisition, probe_width
+from echolith.validation.scenarios.stem_settings import (
+    map_exposure,
+    meant_acquisition,
+    probe_width,
+)
 from echolith.validation.statistics import Residuals
 from echolith.validation.surface_bound import Layer, surface_information
 
@@ -114,6 +118,7 @@ def li_rich_surface(settings: LiRichSurfaceSettings) -> Scenario:
         ),
         information=partial(_information, settings),
         residuals=composition_residuals,
+        exposure=map_exposure(settings, dose=settings.dose),
     )
 
 

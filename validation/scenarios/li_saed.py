@@ -21,6 +21,7 @@ from echolith.inverse.saed_spot_crystal import misorientation
 from echolith.seeds import stream
 from echolith.structures.crystals import crystal_data
 from echolith.units import Angstrom, Degree
+from echolith.validation.exposure import Exposure
 from echolith.validation.gauge import nothing_free
 from echolith.validation.metrics import NamedMetric
 from echolith.validation.saed_bound import SaedCase, saed_information
@@ -119,6 +120,22 @@ def li_saed(settings: LiSaedSettings) -> Scenario:
         ),
         information=saed_information,
         residuals=lambda _estimate, _truth: {},  # quantities alone have pulls
+        exposure=_exposure(settings.acquisition),
+    )
+
+
+def _exposure(acquisition: SaedAcquisition) -> Exposure:
+    # Highest, of what is not a spot, is the background beside the beam stop.
+    level = acquisition.electrons * sum(share for share, _ in acquisition.background)
+    most = acquisition.saturation
+    return Exposure(
+        dose=acquisition.electrons,
+        dose_unit="e",
+        values=int(np.prod(acquisition.shape)),
+        proportional=() if acquisition.dark else ("acquisition.electrons",),
+        limits=(f"{level:.3g} electrons in a pixel near the beam, which counts {most} at most",)
+        if most is not None and level > most
+        else (),
     )
 
 

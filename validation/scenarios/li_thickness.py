@@ -27,6 +27,7 @@ from echolith.structures.coated_body import CoatedBody, hexagonal_prism, ray_len
 from echolith.structures.convex_bodies import ConvexBody
 from echolith.structures.lithium_particles import MetalParticle, wulff_body
 from echolith.units import Angstrom
+from echolith.validation.exposure import Exposure
 from echolith.validation.gauge import nothing_free
 from echolith.validation.metrics import NamedMetric
 from echolith.validation.residuals import array_residuals
@@ -102,6 +103,11 @@ def li_thickness(settings: LiThicknessSettings) -> Scenario:
         ),
         information=partial(thickness_information, acquisition=acquisition),
         residuals=own_residuals,
+        exposure=Exposure(
+            dose=sum(acquisition.doses),
+            dose_unit="e/Å²",
+            values=len(IMAGES) * int(np.prod(acquisition.shape)),
+        ),
     )
 
 

@@ -21,6 +21,7 @@ from echolith.inverse.whisker_length import WhiskerOptions, recover_whisker
 from echolith.seeds import stream
 from echolith.structures.whiskers import Whisker, WhiskerGrowth, whisker_truth
 from echolith.units import Angstrom, Degree
+from echolith.validation.exposure import LITHIUM_DOSE, LITHIUM_SOURCE, Exposure, SameTime
 from echolith.validation.information import Information
 from echolith.validation.metrics import NamedMetric, absolute_error
 from echolith.validation.scenario import Scenario
@@ -103,6 +104,24 @@ def li_whisker(settings: LiWhiskerSettings) -> Scenario:
         ),
         information=information,
         residuals=length_residuals,
+        exposure=_exposure(settings),
+    )
+
+
+def _exposure(settings: LiWhiskerSettings) -> Exposure:
+    acquisition = settings.acquisition
+    seconds = acquisition.frame_time * acquisition.frames
+    # How growth fluctuates about its law, no electrons tell.
+    counted = not settings.readout and not settings.whisker.fluctuation
+    return Exposure(
+        dose=acquisition.dose * acquisition.frames,
+        dose_unit="e/Å²",
+        values=acquisition.frames * int(np.prod(acquisition.shape)),
+        seconds=seconds,
+        published=LITHIUM_DOSE,
+        source=LITHIUM_SOURCE,
+        proportional=("acquisition.dose_rate",) if counted else (),
+        follows={"acquisition.frame_time": SameTime("acquisition.frames", seconds)},
     )
 
 

@@ -23,7 +23,8 @@ from echolith.inverse.powder_checks import check_wavelength
 from echolith.inverse.powder_parameters import OccupancyShift, free_cell
 from echolith.inverse.rietveld import RietveldOptions, refine
 from echolith.seeds import stream
-from echolith.units import Angstrom
+from echolith.units import Angstrom, Second
+from echolith.validation.exposure import Exposure
 from echolith.validation.gauge import nothing_free
 from echolith.validation.metrics import NamedMetric
 from echolith.validation.powder_bound import Powder, powder_information
@@ -47,8 +48,10 @@ class PowderSettings(Settings):
     """What can be set in every scenario of a powder."""
 
     acquisition: PowderAcquisition = TAKEN
-    """How the pattern is really taken; of this the solver knows the source's lines, the geometry
-    and the polarisation."""
+    """How the pattern is really taken, its counts those of one second a point; of this the solver
+    knows the source's lines, the geometry and the polarisation."""
+    dwell: Annotated[Second, Field(gt=0, le=1e5)] = 1.0
+    """Counting time of a point."""
     cell_spread: Annotated[float, Field(ge=0, le=0.01)] = 0.005
     """By how much, as a part, each length of the true cells is off those the solver starts from,
     either way; drawn with the seed."""
@@ -59,6 +62,15 @@ class PowderSettings(Settings):
     calibrated: bool = False
     """The solver knows the instrument's widths and axial divergence, as from a standard."""
     solver: RietveldOptions = RietveldOptions()
+
+    @property
+    def taken(self) -> PowderAcquisition:
+        """How the pattern is taken in the time there is."""
+        one = self.acquisition
+        background = tuple(self.dwell * value for value in one.background)
+        return one.model_copy(
+            update={"peak_counts": self.dwell * one.peak_counts, "background": background}
+        )
 
 
 class LfpPowderSettings(PowderSettings):
@@ -101,6 +113,18 @@ def nmc622_powder(settings: LayeredPowderSettings) -> Scenario:
     return _layered("nmc622-powder", "NMC622", settings)
 
 
+def _exposure(settings: PowderSettings) -> Exposure:
+    points = len(settings.acquisition.angles)
+    seconds = points * settings.dwell
+    return Exposure(
+        dose=seconds,
+        dose_unit="s of beam",
+        values=points,
+        seconds=seconds,
+        proportional=("dwell",),
+    )
+
+
 def _layered(scenario: str, crystal: str, settings: LayeredPowderSettings) -> Scenario:
     ideal, slopes = without_exchange(crystal_phase(crystal))
 
@@ -130,7 +154,7 @@ def powder_scenario(
         settings=settings,
         build=build,
         truth=partial(_truth, known),
-        forward=lambda powder: powder_mean(powder.sample, acquisition=settings.acquisition),
+        forward=lambda powder: powder_mean(powder.sample, acquisition=settings.taken),
         noise=PoissonCounting(),
         solver=partial(_solve, settings, known, shifts),
         gauge=nothing_free,
@@ -147,9 +171,8 @@ def powder_scenario(
             "divergence of equal heights to second order, against Voigt lines and its exact curve.",
             "Both take structure factors from the same tables.",
         ),
-        information=partial(
-            powder_information, settings.acquisition, calibrated=settings.calibrated
-        ),
+        information=partial(powder_information, settings.taken, calibrated=settings.calibrated),
+        exposure=_exposure(settings),
         residuals=powder_residuals,
     )
 
@@ -167,7 +190,7 @@ def _solve(
     shifts: tuple[OccupancyShift, ...],
     measurement: xr.Dataset,
 ) -> xr.Dataset:
-    taken = settings.acquisition
+    taken = settings.taken
     check_wavelength(measurement, taken)
     instrument = PowderAcquisition(
         geometry=taken.geometry, lines=taken.lines, polarization=taken.polarization

@@ -36,6 +36,7 @@ from echolith.structures.strained_particles import particle_diameters, particle_
 from echolith.units import Angstrom, Degree
 from echolith.validation.diffraction_bound import diffraction_information
 from echolith.validation.diffraction_truth import map_truth
+from echolith.validation.exposure import Exposure, SameField
 from echolith.validation.gauge import nothing_free
 from echolith.validation.map_particle_metrics import map_particle_metrics
 from echolith.validation.metrics import absolute_error, root_mean_square
@@ -197,7 +198,30 @@ def _scenario(
         ),
         information=partial(diffraction_information, curve=settings.curve),
         residuals=map_residuals,
+        exposure=_exposure(settings.curve),
     )
+
+
+def _exposure(curve: RockingCurve) -> Exposure:
+    rows, columns = curve.scan
+    swept = (curve.etas - 1) * curve.eta_step
+    # The background of the detector stays when the beam gives more photons.
+    alone = curve.background == 0 and curve.saturation is None
+    return Exposure(
+        dose=curve.counts / curve.step**2,
+        dose_unit="diffracted photons/Å²",
+        values=rows * columns * curve.etas * int(np.prod(curve.pixels)),
+        proportional=("curve.counts",) if alone else (),
+        follows={
+            "curve.step": SameField("curve.scan", (rows * curve.step, columns * curve.step)),
+            "curve.eta_step": partial(_same_sweep, swept),
+        },
+    )
+
+
+def _same_sweep(swept: Degree, step: float) -> dict[str, int]:
+    """Return the angles that a step of eta takes to sweep as far."""
+    return {"curve.etas": max(5, round(swept / step) + 1)}
 
 
 def _solve(
