@@ -45,7 +45,11 @@ def plan(
     ] = 0.9,
     budget: Annotated[
         list[str] | None,
-        typer.Option(help="dose=value, seconds=value or values=number; repeatable."),
+        typer.Option(
+            help="A limit of the measurement (dose, dose_rate, seconds, values), the specimen's "
+            "critical_dose, or a limit of the computation (compute_seconds, memory and disk in "
+            "bytes): name=number; repeatable."
+        ),
     ] = None,
     least: Annotated[
         LeastOption, typer.Option(help="What to spend as little of as can be.")
@@ -70,9 +74,12 @@ def plan(
     from echolith.validation.plan import Budget, Least, Plan
     from echolith.validation.plan import plan as planned
     from echolith.validation.plan_axes import parse_axes
+    from echolith.validation.plan_limits import limits
     from echolith.validation.plan_page import write_plan
-    from echolith.validation.plan_summary import plan_summary, plan_table
+    from echolith.validation.plan_summary import plan_summary
+    from echolith.validation.plan_text import plan_table
     from echolith.validation.plan_trial import planned_and_tried
+    from echolith.validation.plan_work import TrialClock, trial_line, work_line
 
     chosen = resolve(scenario, settings, config, None)
     ranges, errors = parse_axes(over), numbers(target)
@@ -80,8 +87,11 @@ def plan(
     with session(strict=False, workers=workers) as progress:
         progress.announce("bounds")
 
+        def say(line: str) -> None:
+            typer.echo(line, err=True)
+
         def make(times: float) -> Plan:
-            return planned(
+            found = planned(
                 chosen,
                 over=ranges,
                 target=errors,
@@ -92,7 +102,12 @@ def plan(
                 seed=seed,
                 store=None if out is None else out / "bounds",
                 announce=progress.update,
+                tell=lambda work: say(work_line(work)),
             )
+            if trial is not None and found.recommended is not None:
+                there = found.scenario_at(found.recommended)
+                say(trial_line(there, cases=trial, budget=allowed, seed=seed))
+            return found
 
         if trial is None:
             found, tried = make(factor), None
@@ -103,16 +118,22 @@ def plan(
                 seeds=range(seed, seed + trial),
                 solver=None if solver is None else solver_process(solver, python, 600.0, None),
                 store=None if out is None else out / "cases",
-                announce=progress.announce,
+                announce=TrialClock(
+                    announce=progress.announce,
+                    cases=trial,
+                    budget=allowed,
+                    tell=say,
+                ),
             )
-        summary = plan_summary(found, tried=tried)
+        progress.announce("limits")
+        summary = plan_summary(found, tried=tried, limits=limits(found))
         written = None if out is None else write_plan(summary, out)
     if as_json:
         print_json(summary)
     else:
         typer.echo(plan_table(summary))
     if written is not None:
-        typer.echo(f"plan: {written}", err=True)
+        say(f"plan: {written}")
     if found.recommended is None:
         raise typer.Exit(1)
 
@@ -144,10 +165,10 @@ def known_budget(texts: list[str]) -> dict[str, float]:
         If one has no name of ours.
     """
     from echolith.errors import near_match
+    from echolith.validation.plan_budget import names
 
-    names = ("dose", "seconds", "values")
     found = numbers(texts)
     for name in found:
-        if name not in names:
-            raise BadInputError(f"unknown budget '{name}'; {near_match(name, names)}")
+        if name not in names():
+            raise BadInputError(f"unknown budget '{name}'; {near_match(name, names())}")
     return found

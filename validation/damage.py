@@ -1,7 +1,7 @@
 """What a dose still tells about a specimen that the beam destroys, and what materials bear.
 
-The intensity of a specimen's diffraction fades as exp(-D / D_c) with the dose D; D_c is its critical
-dose. The contrast, an amplitude, fades as exp(-D / 2 D_c). A measurement that weighs early and late
+The intensity of diffraction fades with the dose D as exp(-D / D_c), D_c being the critical
+dose; the contrast, an amplitude, as exp(-D / 2 D_c). A measurement that weighs early and late
 counts alike sees the mean contrast
 
     f = (2 D_c / D) (1 - exp(-D / 2 D_c))

@@ -6,7 +6,7 @@ solver stays behind it is found by round trips at the settings that were chosen
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 
 from echolith.errors import BadInputError, near_match
 from echolith.validation.information import Information
-from echolith.validation.plan_axes import Axes, Choice, Point, Range, axes
+from echolith.validation.plan_axes import Axes, Choice, Range, axes
 from echolith.validation.plan_budget import Budget
 from echolith.validation.plan_points import Bounds, point_value
 from echolith.validation.plan_search import REFINEMENTS, Least, PlanPoint, Search, spent

@@ -241,15 +241,17 @@ def point_value(settings: Mapping[str, Any], name: str) -> Any:
     inner: Any = settings
     for part in name.split("."):
         if not isinstance(inner, Mapping) or part not in inner:
-            raise BadInputError(f"unknown setting '{name}'; {near_match(name, _names(settings))}")
+            known = setting_names(settings)
+            raise BadInputError(f"unknown setting '{name}'; {near_match(name, known)}")
         inner = inner[part]
     return inner
 
 
-def _names(settings: Mapping[str, Any], prefix: str = "") -> list[str]:
+def setting_names(settings: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return the dotted names of all settings."""
     found = []
     for name, value in settings.items():
-        inner = _names(value, f"{prefix}{name}.") if isinstance(value, Mapping) else []
+        inner = setting_names(value, f"{prefix}{name}.") if isinstance(value, Mapping) else []
         found += inner or [prefix + name]
     return found
 

@@ -1,29 +1,36 @@
-"""A plan as plain values for machines, and as text for people."""
+"""A plan as plain values: what ``echolith plan --json`` prints and ``plan.json`` holds."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from echolith.errors import BadInputError
+from echolith.validation.damage import OPTIMUM, tolerance_of
 from echolith.validation.plan import Plan, PlanPoint, best_points
 from echolith.validation.plan_effects import Effect, effects
+from echolith.validation.plan_limits import Limit
 from echolith.validation.plan_trial import Trial
 
-SHOWN = 12
-"""Best points that a table shows."""
+STORED = 4
+"""Bytes of a count on disk at most, before it is compressed."""
 
 
-def plan_summary(found: Plan, *, tried: Trial | None = None) -> dict[str, Any]:
-    """Return a plan as plain values: the object ``echolith plan --json`` prints.
+def plan_summary(
+    found: Plan, *, tried: Trial | None = None, limits: Sequence[Limit] = ()
+) -> dict[str, Any]:
+    """Return a plan as plain values.
 
     Parameters
     ----------
     found : Plan
     tried : Trial, optional
         Cases run at its recommendation.
+    limits : sequence of Limit
+        As from `echolith.validation.plan_limits.limits`.
     """
     chosen = found.recommended or found.nearest
     points = list(found.points)
@@ -39,11 +46,41 @@ def plan_summary(found: Plan, *, tried: Trial | None = None) -> dict[str, Any]:
         "recommended": None if found.recommended is None else _row(found, found.recommended),
         "nearest": None if found.nearest is None else _row(found, found.nearest),
         "verdict": verdict(found),
+        "confidence": confidence(found, tried),
         "effects": [] if chosen is None else [_effect(e) for e in effects(found, chosen)],
         "points": [_row(found, p) for p in points],
         "solved": [[name, r.low, r.high] for name, r in found.axes.free.items()],
         "best": [points.index(p) for p in best],
         "trial": None if tried is None else _trial(tried),
+        "limits": [asdict(limit) for limit in limits],
+        "damage": _damage(found),
+        "budget": asdict(found.budget),
+        "work": asdict(found.work),
+    }
+
+
+def confidence(found: Plan, tried: Trial | None) -> str:
+    """Return in a sentence how sure it is that the target is met."""
+    if tried is not None:
+        low, high = tried.share
+        return (
+            f"{tried.kept} of {tried.cases} measurements simulated with these settings keep to it "
+            f"({low:.0%} to {high:.0%} with 95 % confidence; promised {found.target.share:.0%}); "
+            f"the solver's errors are {tried.factor:.2f} times the bound"
+        )
+    solver = "an ideal solver" if found.factor == 1 else f"a solver {found.factor:g} times behind"
+    return f"nothing was simulated: this is what {solver} would reach"
+
+
+def _damage(found: Plan) -> dict[str, Any]:
+    known, critical = tolerance_of(found.scenario.name), found.budget.critical_dose
+    exposure = found.scenario.exposure
+    return {
+        "critical_dose": critical,
+        "optimum_dose": None if critical is None else OPTIMUM * critical,
+        "published_dose": None if exposure is None else _number(exposure.published),
+        "source": None if exposure is None or not exposure.source else exposure.source,
+        "known": None if known is None else asdict(known),
     }
 
 
@@ -92,6 +129,8 @@ def _row(found: Plan, point: PlanPoint) -> dict[str, Any]:
         "dose_unit": None if exposure is None else exposure.dose_unit,
         "seconds": None if exposure is None else _number(exposure.seconds),
         "values": None if exposure is None else exposure.values,
+        "bytes": None if exposure is None else STORED * exposure.values,
+        "useful": point.bound.useful,
         "fit": point.fit,
         "reasons": list(point.reasons),
     }
@@ -109,6 +148,7 @@ def _effect(effect: Effect) -> dict[str, Any]:
     return {
         "name": effect.name,
         "felt": effect.felt,
+        "power": None if effect.power is None else _number(effect.power),
         "spreads": [
             {"value": _plain(value), "spread": _number(spread)}
             for value, spread in effect.spreads.items()
@@ -123,63 +163,6 @@ def _trial(tried: Trial) -> dict[str, Any]:
         "share_ci95": list(tried.share),
         "factor": tried.factor,
     }
-
-
-def plan_table(summary: Mapping[str, Any]) -> str:
-    """Return the object of `plan_summary` as text."""
-    lines = [summary["scenario"], "", summary["verdict"], ""]
-    if summary["trial"]:
-        lines += [_trial_line(summary["trial"], summary["share"]), ""]
-    lines += [line for effect in summary["effects"] if (line := effect_line(effect))]
-    names = summary["over"]
-    rows = [_cells(summary["points"][n], names) for n in summary["best"][:SHOWN]]
-    head = (*names, "dose", "time", "spread / allowed", "")
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    lines += ["", "the best of them"] if rows else []
-    lines += [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in ([head, *rows] if rows else [])
-    ]
-    return "\n".join([*lines, *left_out(summary)])
-
-
-def left_out(summary: Mapping[str, Any]) -> list[str]:
-    """Return in words why points could not be computed, each reason once."""
-    reasons = dict.fromkeys(
-        reason for p in summary["points"] if p["excess"] is None for reason in p["reasons"]
-    )
-    return [f"left out: {reason}" for reason in reasons]
-
-
-def _trial_line(tried: Mapping[str, Any], share: float) -> str:
-    low, high = tried["share_ci95"]
-    return (
-        f"tried: {tried['kept']} of {tried['cases']} simulated measurements keep to it "
-        f"({low:.0%} to {high:.0%}; promised {share:.0%}); the solver's errors are "
-        f"{tried['factor']:.2f} times the bound"
-    )
-
-
-def effect_line(effect: Mapping[str, Any]) -> str:
-    """Return in words what a setting does; nothing is said of one with a single value."""
-    if len(effect["spreads"]) < 2:
-        return ""
-    if not effect["felt"]:
-        return f"{effect['name']} has no effect"
-    told = ", ".join(
-        f"{_short(row['value'])}: {100 * (row['spread'] - 1):+.1f} %"
-        for row in effect["spreads"]
-        if row["spread"] is not None
-    )
-    return f"{effect['name']}, spread at the same dose: {told}"
-
-
-def _cells(row: Mapping[str, Any], names: list[str]) -> tuple[str, ...]:
-    dose = "" if row["dose"] is None else f"{row['dose']:.3g} {row['dose_unit']}"
-    seconds = "" if row["seconds"] is None else f"{row['seconds']:.3g} s"
-    excess = "–" if row["excess"] is None else f"{row['excess']:.3g}"
-    values = (_short(row["settings"][name]) for name in names)
-    return (*values, dose, seconds, excess, "; ".join(row["reasons"]))
 
 
 def planned_settings(path: Path) -> tuple[str, dict[str, Any]]:

@@ -25,7 +25,8 @@ from echolith.validation.plan import Budget, Least, plan
 from echolith.validation.plan_axes import Range, parse_axes
 from echolith.validation.plan_effects import effects
 from echolith.validation.plan_page import write_plan
-from echolith.validation.plan_summary import plan_summary, plan_table, planned_settings
+from echolith.validation.plan_summary import plan_summary, planned_settings
+from echolith.validation.plan_text import plan_table
 from echolith.validation.plan_trial import planned_and_tried
 from echolith.validation.scenario import Scenario
 
