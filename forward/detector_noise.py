@@ -3,7 +3,7 @@
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,9 +39,6 @@ class DetectorNoise:
     variables: tuple[str, ...] = ("counts",)
     """What this detector records; other variables (an annular signal) are counted as they are."""
 
-    scales_with_dose: ClassVar[bool] = False
-    """Thinned values are no measurement at a lower dose: the read-out does not thin."""
-
     def __post_init__(self) -> None:
         """Refuse what no detector does."""
         if not 0 <= self.readout < np.inf:
@@ -55,6 +52,11 @@ class DetectorNoise:
                 f"saturation = {self.saturation:g} electrons; expected a whole number of 1 or "
                 "more, or None"
             )
+
+    @property
+    def scales_with_dose(self) -> bool:
+        """Whether thinned values are those of a lower dose: read-out and limits do not thin."""
+        return self.readout == 0 and self.saturation is None
 
     def sample(self, mean: xr.Dataset, *, seed: int) -> xr.Dataset:
         """Draw one measurement.

@@ -10,14 +10,11 @@ import xarray as xr
 
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import acquisition_of
-from echolith.forward.noise import thin
 from echolith.protocols import Solver
 from echolith.validation.bounds import cramer_rao
-from echolith.validation.estimate_check import check_estimate
-from echolith.validation.residuals import to_json
+from echolith.validation.dose_ladder import finished_case, restated, scaled, thinned
 from echolith.validation.round_trip import round_trip
 from echolith.validation.round_trip_summary import summed_up
-from echolith.validation.run import plain, quantities
 from echolith.validation.scenario import Scenario
 
 Array = npt.NDArray[np.float64]
@@ -130,16 +127,16 @@ def _thinned(
     truth = scenario.truth(specimen)
     mean = scenario.forward(specimen).compute()
     own = _own_dose(scenario, mean)
-    brightest = _scaled(mean, doses[-1] / own, doses[-1])
+    brightest = restated(scaled(mean, doses[-1] / own), {"dose": float(doses[-1])})
     cases: list[dict[int, dict[str, Any]]] = [{} for _ in doses]
     failures: list[list[str]] = [[] for _ in doses]
     for seed in seeds:
         counts = scenario.noise.sample(brightest, seed=seed).compute()
         for place, dose in enumerate(doses):
             announce(f"seed {seed}, dose {dose:g}")
-            measurement = _at_fraction(counts, dose / doses[-1], seed)
+            measurement = thinned(counts, dose / doses[-1], seed=seed)
             try:
-                cases[place][seed] = _case(scenario, measurement, truth, solver)
+                cases[place][seed] = finished_case(scenario, measurement, truth, solver)
             except Exception as error:  # any solver may be plugged in; its failure is a result
                 failures[place].append(
                     f"dose {dose:g}, seed {seed}: {type(error).__name__}: {error}"
@@ -160,11 +157,6 @@ def _thinned(
     ]
 
 
-def _at_fraction(counts: xr.Dataset, fraction: float, seed: int) -> xr.Dataset:
-    """Return thinned counts; all of them are the counts themselves."""
-    return counts if fraction == 1 else thin(counts, fraction=fraction, seed=seed).compute()
-
-
 def _own_dose(scenario: Scenario, mean: xr.Dataset) -> float:
     """Return the dose that a mean was simulated for."""
     if "acquisition" in mean.attrs:
@@ -176,31 +168,6 @@ def _own_dose(scenario: Scenario, mean: xr.Dataset) -> float:
             "number 'dose' to its settings"
         )
     return float(dose)
-
-
-def _scaled(mean: xr.Dataset, factor: float, dose: float) -> xr.Dataset:
-    """Return the expected counts at another dose, with the acquisition that states it."""
-    counts = [n for n, v in mean.data_vars.items() if np.issubdtype(v.dtype, np.floating)]
-    scaled = mean.assign({name: mean[name].copy(data=mean[name].data * factor) for name in counts})
-    if "acquisition" not in mean.attrs:
-        return scaled
-    acquisition = acquisition_of(mean).model_copy(update={"dose": float(dose)})
-    return scaled.assign_attrs(acquisition=acquisition.model_dump_json())
-
-
-def _case(
-    scenario: Scenario, measurement: xr.Dataset, truth: xr.Dataset, solver: Solver | None
-) -> dict[str, Any]:
-    """Return one finished case, as `round_trip` keeps it."""
-    estimate = (solver or scenario.solver)(measurement)
-    check_estimate(estimate, quantities=scenario.quantities, truth=truth)
-    scores = scenario.score(estimate, truth)
-    return {
-        "quantities": quantities(scenario.quantities, estimate, truth),
-        "scores": {name: {"value": plain(s.value), "unit": s.unit} for name, s in scores.items()},
-        "diagnosis": [],
-        "residuals": to_json(scenario.residuals(scenario.gauge(estimate, truth), truth)),
-    }
 
 
 def _at(limits: xr.Dataset | None, factor: float) -> xr.Dataset | None:

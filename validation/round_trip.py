@@ -133,7 +133,7 @@ def round_trip(
     if ahead is None:
         raise BadInputError("seeds is empty; expected at least one integer of 0 or more")
     kept = CaseStore.open(
-        store, _decides(scenario, solver, vary, noise_free, ahead) if store else {}
+        store, decides(scenario, solver, vary, noise_free, ahead) if store else {}
     )
     job = _Job(
         scenario=scenario,
@@ -201,7 +201,7 @@ def _precise(cases: dict[int, dict[str, Any]], until: Precision) -> bool:
     return len(error) >= LEAST_CASES and half_width(error) <= until.half_width
 
 
-def _decides(
+def decides(
     scenario: Scenario, solver: Solver | None, vary: Vary, noise_free: bool, first_seed: int
 ) -> dict[str, Any]:
     """Everything the cases of a store depend on."""
