@@ -14,7 +14,10 @@ Array = npt.NDArray[np.float64]
 
 
 def array_residuals(estimate: xr.Dataset, truth: xr.Dataset) -> dict[str, Residuals]:
-    """Return the errors of every array that estimate and truth share in name, dims and shape."""
+    """Return the errors of every array that estimate and truth share in name, dims and shape.
+
+    Values that either leaves undetermined, NaN, have no error.
+    """
     found = {}
     for name, true in truth.data_vars.items():
         ours = estimate.get(name)
@@ -27,12 +30,14 @@ def array_residuals(estimate: xr.Dataset, truth: xr.Dataset) -> dict[str, Residu
         spread = np.full(len(error), np.nan)
         if std is not None and std.sizes == true.sizes:
             spread = std.transpose(*true.dims).values.ravel().astype(float)
-        found[str(name)] = Residuals(
-            key=np.arange(len(error)),
-            error=error,
-            std=spread,
-            unit=str(true.attrs.get("units", "1")),
-        )
+        known = np.flatnonzero(np.isfinite(error))
+        if len(known):
+            found[str(name)] = Residuals(
+                key=known,
+                error=error[known],
+                std=spread[known],
+                unit=str(true.attrs.get("units", "1")),
+            )
     return found
 
 
