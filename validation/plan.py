@@ -157,12 +157,13 @@ def plan(
     watch = _Watch(forecast=forecast, search=search, tell=tell, start=time.perf_counter())
     watch()
     _check_names(search.target, scenario, bounds)
-    found = []
     corners = search.axes.points()
-    for n, point in enumerate(corners):
-        announce(n, len(corners))
-        found.append(search.at(point))
+    done = {}
+    for at in bounds.together(corners):
+        announce(len(done), len(corners))
+        done[at] = search.at(corners[at])
         watch()
+    found = [done[at] for at in range(len(corners))]
     found += search.refined(found)
     announce(len(corners), len(corners))
     _check_any(found)

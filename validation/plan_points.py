@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -112,6 +112,20 @@ class Bounds:
             unfit=() if exposure is None else exposure.limits,
             useful=useful,
         )
+
+    def together(self, points: Sequence[Point]) -> list[int]:
+        """Return the numbers of points, those that share dear steps one after the other."""
+        seen: dict[Hashable, int] = {}
+
+        def place(n: int) -> list[int]:
+            try:
+                information = self.scenario(points[n]).information
+            except BadInputError:
+                return []
+            steps = information.steps if isinstance(information, PreparedInformation) else ()
+            return [seen.setdefault((level, s.key), len(seen)) for level, s in enumerate(steps)]
+
+        return sorted(range(len(points)), key=place)
 
     def missing(self, points: Iterable[Point]) -> tuple[int, int, int]:
         """Return how many bounds are to be computed, how many with a dear step, and of what size.

@@ -28,7 +28,7 @@ from echolith.structures.columns import Rectangle, true_columns
 from echolith.structures.occupation import Occupation
 from echolith.units import Angstrom
 from echolith.validation.drift_bound import marginal_information
-from echolith.validation.exposure import Exposure, SameField
+from echolith.validation.exposure import Exposure, PreparedInformation, SameField, Step
 from echolith.validation.gauge import remove_shift
 from echolith.validation.information import Information
 from echolith.validation.metrics import (
@@ -150,7 +150,7 @@ def li_rich_haadf_drift(settings: LiRichHaadfDriftSettings) -> Scenario:
             f"{SLOW:g} Å a frame the solver is told so, for frames of a lattice cannot tell; where "
             "it is not, no distances are given unless solver.registration.largest_shift is set.",
         ),
-        information=partial(_information, settings),
+        information=_information(settings),
         residuals=_residuals,
         exposure=_exposure(settings),
     )
@@ -276,31 +276,37 @@ class _Moved:
         return np.asarray(self.base + np.array(self.shift))
 
 
-def _information(settings: LiRichHaadfDriftSettings, specimen: DriftingField) -> Information:
+def _information(settings: LiRichHaadfDriftSettings) -> PreparedInformation:
     """Information about a uniform strain of the crystal, drift and jitter unknown.
 
     A crystal displaced by ``u(R) = shift + strain R`` shows ``I(R - u)``: its mean changes by
     ``-grad I . u``.
     """
+    key = settings.model_dump_json(exclude={"solver": True, "frames": {"dose"}})
+    return PreparedInformation(
+        steps=(Step(key, partial(_line_information, settings)),),
+        finish=partial(_strain_information, settings),
+    )
+
+
+def _line_information(
+    settings: LiRichHaadfDriftSettings, _before: None, specimen: DriftingField
+) -> Array:
+    """Return the information of every line on strain and shift at 1 e/Å² a frame, (line, 6, 6)."""
     frames = settings.frames
     base = frame_displacements(frames, specimen.distortion)
-
-    def mean(x: float, y: float) -> Array:
-        moved = [_Moved(base=one, shift=(x, y)) for one in base]
-        simulated = haadf_frames_mean(
-            specimen.atoms,
-            beam=settings.beam,
-            frames=frames,
-            distortion=moved,
-            residual=settings.residual,
-            simulation=settings.simulation,
-        )
-        return np.asarray(simulated["haadf"].values, dtype=np.float64).reshape(-1, frames.shape[1])
-
-    slope = [
-        (mean(STEP * x, STEP * y) - mean(-STEP * x, -STEP * y)) / (2 * STEP)
-        for x, y in ((1, 0), (0, 1))
-    ]
+    shifts = [(0.0, 0.0), (STEP, 0.0), (-STEP, 0.0), (0.0, STEP), (0.0, -STEP)]
+    simulated = haadf_frames_mean(
+        specimen.atoms,
+        beam=settings.beam,
+        frames=frames.model_copy(update={"frames": len(shifts) * frames.frames}),
+        distortion=[_Moved(base=one, shift=shift) for shift in shifts for one in base],
+        residual=settings.residual,
+        simulation=settings.simulation,
+    )
+    counts = np.asarray(simulated["haadf"].values, dtype=np.float64) / frames.dose
+    mean, *sides = counts.reshape(len(shifts), -1, frames.shape[1])
+    slope = [(sides[n] - sides[n + 1]) / (2 * STEP) for n in (0, 2)]
     y, x = (np.arange(n) * d for n, d in zip(frames.shape, frames.step, strict=True))
     grid = np.stack(np.broadcast_arrays(x, y[:, None]), axis=-1)
     place = (grid + base).reshape(-1, frames.shape[1], 2)
@@ -308,10 +314,18 @@ def _information(settings: LiRichHaadfDriftSettings, specimen: DriftingField) ->
     jacobian = [-slope[i] * place[..., j] for i in range(2) for j in range(2)]
     jacobian += [-slope[i] for i in range(2)]
     noise = PoissonCounting()
-    lines = [
-        noise.information(one, slopes)
-        for one, slopes in zip(mean(0, 0), np.stack(jacobian, axis=-1), strict=True)
-    ]
+    return np.stack(
+        [
+            noise.information(one, slopes)
+            for one, slopes in zip(mean, np.stack(jacobian, axis=-1), strict=True)
+        ]
+    )
+
+
+def _strain_information(
+    settings: LiRichHaadfDriftSettings, lines: Array, specimen: DriftingField
+) -> Information:
+    frames = settings.frames
     period = frames.shape[1] * frames.dwell + frames.flyback
     times = (frames.starts()[:, None] + period * np.arange(frames.shape[0])).ravel()
     names = (*(f"strain_{i}{j}" for i in "xy" for j in "xy"), "shift_x", "shift_y")
@@ -322,7 +336,7 @@ def _information(settings: LiRichHaadfDriftSettings, specimen: DriftingField) ->
     }
     return Information(
         names=names,
-        matrix=marginal_information(np.array(lines), times, specimen.distortion),
+        matrix=marginal_information(frames.dose * lines, times, specimen.distortion),
         gradients={name: gradient[None] for name, gradient in gradients.items()},
         units=dict.fromkeys(names[:4], "1")
         | dict.fromkeys(names[4:], "Å")
