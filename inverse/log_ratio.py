@@ -8,12 +8,11 @@ from scipy.ndimage import (
     binary_dilation,
     binary_erosion,
     binary_opening,
-    correlate1d,
+    distance_transform_edt,
     maximum_filter,
     minimum_filter,
 )
 
-from echolith.forward.detector_response import DetectorResponse
 from echolith.inverse.filtered_registration import Moved
 
 Array = npt.NDArray[np.float64]
@@ -100,28 +99,42 @@ def mixing(values: Array, std: Array) -> Array:
     return np.where(high - low > 2 * SURE * std, (high - filled) * (filled - low), 0.0)
 
 
-def steps(values: Array, std: Array, camera: DetectorResponse) -> Array:
+def steps(values: Array, std: Array, darkness: Array) -> Array:
     """Return what a map lacks at steps, since intensities were averaged and not their logarithms.
 
-    The logarithm of a mean is below the mean of logarithms by half their variance. And the camera
-    spreads what a pixel should count: a map spread once more changes by as much as the first time,
-    nearly (Van Cittert). Only what stands out of the noise is taken.
+    A pixel of which the part w lies beyond a step counts ``(1 - w) A + w B`` electrons without
+    loss, A and B those of its brightest and darkest neighbour: that tells w, and the mean of the
+    map, ``(1 - w) a + w b``. On a slope nothing is lacking: it has no second difference. Only
+    what stands out of the noise is taken.
 
     Parameters
     ----------
     values, std : array (y, x)
-        Logarithms.
-    camera : DetectorResponse
-        In pixels of the map.
+        Logarithms of ratios.
+    darkness : array (y, x)
+        Minus the logarithm of the counts without loss.
     """
-    filled = _filled(values)
-    spread = filled
-    for axis in (0, 1):
-        spread = correlate1d(spread, camera.kernel(axis), axis=axis, mode="nearest")
-    sharper = np.where(np.abs(filled - spread) > SURE * std, filled - spread, 0.0)
-    return np.asarray(sharper + mixing(values, std) / 2)
+    filled, dark = _filled(values), _filled(darkness)
+    low, high = minimum_filter(filled, 3), maximum_filter(filled, 3)
+    bright = minimum_filter(dark, 3)
+    span = np.maximum(maximum_filter(dark, 3) - bright, 1e-9)
+    part = np.expm1(bright - dark) / np.expm1(-span)
+    lacking = np.maximum(low + part * (high - low) - filled, 0)
+    bend = maximum_filter(_second_difference(dark), 3)
+    return np.where(high - low > 2 * SURE * std, lacking * np.minimum(2 * bend / span, 1) ** 2, 0.0)
+
+
+def _second_difference(values: Array) -> Array:
+    """Return the larger size of the two along the axes."""
+    padded = np.pad(values, 1, mode="edge")
+    along = (np.diff(padded, 2, axis=0)[:, 1:-1], np.diff(padded, 2, axis=1)[1:-1])
+    return np.maximum(*(np.abs(one) for one in along))
 
 
 def _filled(values: Array) -> Array:
+    """Return values with what is not known as next to it."""
     known = np.isfinite(values)
-    return np.where(known, values, float(values[known].mean()) if known.any() else 0.0)
+    if not known.any():
+        return np.zeros(values.shape)
+    nearest = distance_transform_edt(~known, return_distances=False, return_indices=True)
+    return np.asarray(values[tuple(nearest)])

@@ -11,7 +11,6 @@ import numpy.typing as npt
 import xarray as xr
 
 from echolith.errors import BadInputError
-from echolith.forward.detector_response import DetectorResponse
 from echolith.forward.filtered_acquisition import (
     IMAGES,
     FilteredAcquisition,
@@ -19,6 +18,7 @@ from echolith.forward.filtered_acquisition import (
 )
 from echolith.forward.plural_scattering import LossModel
 from echolith.inverse.filtered_registration import Moved, Shift, moved_back, relative_shift
+from echolith.inverse.filtered_sharpening import between_pixels, sharpened
 from echolith.inverse.log_ratio import film_of
 from echolith.inverse.thickness_model import (
     REFERENCE,
@@ -67,12 +67,7 @@ def recover_thickness(
     images = _in_one_frame(electrons, shifts, acquisition, options)
     film = film_of(ratio_of(images, acquisition))
     losses = LossModel(energy=acquisition.energy, semiangle=acquisition.semiangle)
-    known = Known(
-        acquisition=acquisition,
-        losses=losses,
-        oxide=options.oxide,
-        camera=_binned(acquisition.response, options.binning),
-    )
+    known = Known(acquisition=acquisition, losses=losses, oxide=options.oxide)
     found = maps_of(images, film, known, options)
     others = [maps_of(images, film, other, options) for other in known.changed(options)]
     pixel = acquisition.pixel * options.binning
@@ -145,16 +140,13 @@ def _in_one_frame(
     images = []
     for image, shift in zip(electrons, shifts, strict=True):
         variance = np.maximum(image, 0) + acquisition.readout**2
-        moved = moved_back(image, variance, shift.shift, binning=options.binning)
+        sharp, own = sharpened(image, variance, acquisition.response)
+        own = own + between_pixels(sharp, own, shift.shift)
+        moved = moved_back(sharp, own, shift.shift, binning=options.binning)
+        white = moved_back(image, variance, shift.shift, binning=options.binning).white
         enough = np.where(moved.values >= options.least_electrons, moved.values, np.nan)
         # Steep places suffer from an uncertain shift; a sum over the particle does not.
         known = np.where(np.isfinite(shift.std), shift.std, 0) / options.binning
         steep = sum((s * d) ** 2 for s, d in zip(known, np.gradient(moved.values), strict=True))
-        images.append(Moved(enough, moved.variance + np.nan_to_num(steep), moved.white))
+        images.append(Moved(enough, moved.variance + np.nan_to_num(steep), white))
     return images
-
-
-def _binned(response: DetectorResponse, binning: int) -> DetectorResponse:
-    """Return a camera's response in pixels of binned maps."""
-    y, x = response.point_spread
-    return DetectorResponse(point_spread=(y / binning, x / binning))

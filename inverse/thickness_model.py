@@ -14,7 +14,6 @@ from pydantic import Field
 from scipy.ndimage import distance_transform_edt
 
 from echolith.forward.acquisition import Settings
-from echolith.forward.detector_response import DetectorResponse
 from echolith.forward.filtered_acquisition import IMAGES, FilteredAcquisition
 from echolith.forward.plural_scattering import LossModel
 from echolith.inverse.elemental_map import ElementalMap, Signals, elemental_map
@@ -28,6 +27,8 @@ Array = npt.NDArray[np.float64]
 REFERENCE = IMAGES.index("zero_loss")
 THICKEST_FILM = 3.0
 """t/lambda of a film that is looked for."""
+STEP_DOUBT = 0.5
+"""Standard deviation of what a pixel lacks at a step, relative: some are oblique, some are kinks."""
 
 
 class ThicknessOptions(Settings):
@@ -64,10 +65,8 @@ class Known:
     losses : LossModel
     oxide : float
         On a ray through the particle, Å.
-    camera : DetectorResponse
-        In pixels of the maps.
     steps : float
-        Part of the correction for unlike thicknesses within a pixel and the camera's spread.
+        Part of the correction for unlike thicknesses within a pixel.
     rim : float
         Width of the rim whose rays meet oxide only, by half of ``oxide``.
     """
@@ -75,13 +74,12 @@ class Known:
     acquisition: FilteredAcquisition
     losses: LossModel
     oxide: float
-    camera: DetectorResponse
     steps: float = 1.0
     rim: float = 1.0
 
     def changed(self, options: ThicknessOptions) -> Iterator["Known"]:
         """Yield it with one thing changed by its standard deviation, for one thing at a time."""
-        yield replace(self, steps=0.0)
+        yield replace(self, steps=1 - STEP_DOUBT)
         if self.oxide:
             yield replace(self, rim=1.5 * self.rim)
         if options.oxide_std:
@@ -148,9 +146,7 @@ def maps_of(images: list[Moved], film: Film, known: Known, options: ThicknessOpt
     seen, slope = table.thickness(ratio.values)
     own = slope**2 * ratio.variance
     std = np.sqrt(own)
-    lacking = known.steps * steps(seen, std, known.camera)
-    tau = seen + lacking
-    own = own + lacking**2
+    tau = seen + known.steps * steps(seen, std, -np.log(images[REFERENCE].values))
     above = tau - level
     coated = above > known.oxide / oxide
     rate = np.where(coated, metal, oxide)
