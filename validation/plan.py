@@ -101,7 +101,8 @@ def plan(
     least : Least
         Dose or time.
     factor : float
-        How many times the bound the solver's spread is; 1: that of an ideal solver.
+        How many times the bound the solver's spread is; 1: that of an ideal solver; below: one
+        that is not unbiased.
     make : callable, optional
         ``make(settings) -> Scenario``; by default that of the catalogue.
     seed : int
@@ -123,8 +124,8 @@ def plan(
         If a name or a value is wrong, no point can be computed, or the computation would take more
         than the budget.
     """
-    if not 1 <= factor < np.inf:
-        raise BadInputError(f"factor = {factor:g}; expected 1 or more: no solver beats the bound")
+    if not 0 < factor < np.inf:
+        raise BadInputError(f"factor = {factor:g}; expected more than 0; 1: an ideal solver")
     allowed = budget or Budget()
     exposure = scenario.exposure
     allowed.check(exposure)

@@ -61,8 +61,7 @@ def test_strain_and_tilt_come_back_with_the_uncertainty_they_have(name: str) -> 
         pulls = found.error[known] / found.std[known]
         # Standard deviation of n pulls is known to 1 / sqrt(2 n); points at cracks have tails.
         assert pulls.std() < 1 + 5 / np.sqrt(2 * known.sum()), quantity
-        unit = 1e6 if quantity == "strain" else 1.0
-        spread = np.sqrt(np.mean(found.std[known] ** 2)) * unit
+        spread = np.sqrt(np.mean(found.std[known] ** 2))
         assert spread == pytest.approx(float(bound[quantity]), rel=0.25), quantity
 
 

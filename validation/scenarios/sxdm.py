@@ -5,6 +5,7 @@ are asked for.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
@@ -238,7 +239,13 @@ def _detector(curve: RockingCurve) -> Noise:
 
 
 def map_residuals(estimate: xr.Dataset, truth: xr.Dataset) -> dict[str, Residuals]:
-    """Return errors of strain and tilt of the points that are scored."""
+    """Return errors of strain (ppm, as its bound) and tilt of the points that are scored."""
     names = [name for name in MAPS if name in estimate]
     stds = [f"{name}_std" for name in names if f"{name}_std" in estimate]
-    return array_residuals(estimate[names + stds], truth[names])
+    found = array_residuals(estimate[names + stds], truth[names])
+    if "strain" in found:
+        strain = found["strain"]
+        found["strain"] = replace(
+            strain, error=1e6 * strain.error, std=1e6 * strain.std, unit="ppm"
+        )
+    return found
