@@ -204,10 +204,8 @@ def _factor(asked: Asked, mistakes: Mistakes) -> float:
     factor = 1.0
     with mistakes.at("factor"):
         factor = numbers([f"factor={asked.factor}"])["factor"]
-        if not 1 <= factor < math.inf:
-            raise BadInputError(
-                f"factor = {factor:g}; expected 1 or more: no solver beats the bound"
-            )
+        if not 0 < factor < math.inf:
+            raise BadInputError(f"factor = {factor:g}; expected more than 0; 1: an ideal solver")
     return factor
 
 
