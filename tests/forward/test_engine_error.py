@@ -74,11 +74,16 @@ def probes(**changes: object) -> StemAcquisition:
 @example(symbol="Li", layers=1, sampling=0.0996, energy=300e3)
 @example(symbol="O", layers=2, sampling=0.0996, energy=300e3)
 def test_of_the_sampling(symbol: str, layers: int, sampling: float, energy: float) -> None:
-    atoms = crystal(side=3.6)[[0, 2, 4]]
+    side, beam = 3.6, Beam(energy=energy, semiangle=20)
+    atoms = crystal(side=side)[[0, 2, 4]]
     atoms.symbols[:] = symbol
     atoms = atoms.repeat((1, 1, layers))
+    # The detector's samples repeat with the crystal's: a tenth of the incident waves.
+    pixel = 1e3 * beam.wavelength / (2 * side)
     taken = probes(
-        beam=Beam(energy=energy, semiangle=20), haadf=AnnularDetector(inner=40, outer=48)
+        beam=beam,
+        detector=PixelDetector(shape=(17, 17), pixel_size=pixel),
+        haadf=AnnularDetector(inner=40, outer=48),
     )
     settings = SIMULATION.model_copy(update={"engine": Engine.BLOCH, "sampling": sampling})
     coarse = computed(atoms, taken, settings)
