@@ -17,6 +17,14 @@ function element(name, properties = {}, ...inside) {
   return made;
 }
 
+// Told anew only where it changed, for those who listen to the page.
+function tell(id, words) {
+  if (at(id).textContent !== words) at(id).textContent = words;
+}
+
+// A name that may be broken after its dots and underscores.
+const breakable = (name) => name.split(/(?<=[._])/).flatMap((part) => [part, element("wbr")]);
+
 async function ask(method, path, body) {
   const reply = await fetch(path, { method, headers: body && { "Content-Type": "application/json" }, body: body && JSON.stringify(body) });
   return { ok: reply.ok, content: await reply.json() };
@@ -36,6 +44,7 @@ async function start() {
     at(`stop-${kind}`).addEventListener("click", () => running[kind] && ask("DELETE", `/api/jobs/${running[kind]}`));
   }
   at("settings").addEventListener("submit", (event) => event.preventDefault());
+  addEventListener("pagehide", () => fetch(`/api/jobs/${page}`, { method: "DELETE", keepalive: true }));
   await choose();
 }
 
@@ -79,8 +88,9 @@ function fieldRow(field) {
   button.setAttribute("aria-label", `vary ${field.name}`);
   button.addEventListener("click", () => { state.axes[field.name] ? fix(field.name) : vary(field.name); refresh(); });
   const short = field.name.split(".").pop();
-  const help = [field.help, field.range && `${field.range}${field.unit ? ` ${field.unit}` : ""}.`].filter(Boolean).join(" ");
-  const made = element("div", { className: "field" }, element("label", { htmlFor: id, textContent: short, title: field.name }), input,
+  const limits = field.range && `${field.range[0].toUpperCase()}${field.range.slice(1)}${field.unit ? ` ${field.unit}` : ""}.`;
+  const help = [field.help, limits].filter(Boolean).join(" ");
+  const made = element("div", { className: "field" }, element("label", { htmlFor: id, title: field.name }, ...breakable(short)), input,
     element("span", { className: "unit", textContent: field.unit ?? "" }), button,
     element("p", { className: "help", id: `help-${id}`, textContent: help }), wrong(id));
   made.dataset.name = `${field.name} ${help}`.toLowerCase();
@@ -116,7 +126,7 @@ function vary(name) {
   const shown = element("output", {});
   const remove = element("button", { type: "button", className: "vary", textContent: "✕" });
   remove.setAttribute("aria-label", `do not vary ${name}`);
-  const made = element("div", { className: "axis" }, element("label", { htmlFor: id, textContent: name }), range, slider, shown, remove, wrong(id));
+  const made = element("div", { className: "axis" }, element("label", { htmlFor: id }, ...breakable(name)), range, slider, shown, remove, wrong(id));
   at("axes").append(made);
   field.button.setAttribute("aria-pressed", "true");
   state.axes[name] = { range, slider, shown, row: made, values: [] };
@@ -228,7 +238,7 @@ async function bound() {
   if (own < shown) return;
   shown = own;
   complain(ok ? {} : content.errors);
-  if (!ok) return void (at("state-bound").textContent = "");
+  if (!ok) return void (tell("state-bound", ""));
   drawBound(content);
   performance.measure("bound", `asked ${own}`);
   if (content.job?.state === "running" && own === asked) refresh(300);
@@ -248,7 +258,7 @@ function complain(errors) {
 
 function drawBound({ here, lines, job }) {
   const failed = job && ["failed", "refused"].includes(job.state);
-  at("state-bound").textContent = failed ? job.message : job ? `computing: ${job.done} of ${job.total} bounds` : "";
+  tell("state-bound", failed ? job.message : job ? job.total > 1 ? `computing: ${job.done} of ${job.total} bounds` : "computing" : "");
   if (here) {
     for (const quantity of Object.keys(here.bounds)) if (!state.target[quantity]) row(quantity);
     for (const [name, { cells }] of Object.entries(state.target)) drawRow(here, name, cells);
@@ -301,7 +311,8 @@ function line(axis, quantity) {
   const here = plain ? value : listed;
   if (places.length < 1) return null;
   const words = (place, y) => `${axis} = ${place} ${field.unit ?? ""}: ${quantity} ${number(y)} ${state.units[quantity] ?? ""}`;
-  const dots = field.proportional ? [] : places.map((place) => ({ x: x(place), y: place.y, kind: "", text: words(written(place.value), place.y) }));
+  const others = field.proportional ? [] : places.filter((place) => x(place) !== here);
+  const dots = others.map((place) => ({ x: x(place), y: place.y, kind: "", text: words(written(place.value), place.y) }));
   if (own && Number.isFinite(here) && (plain || listed >= 0)) dots.push({ x: here, y: own, kind: "chosen", text: `${words(field.input.value, own)} (present value)` });
   return chart({
     label: `${quantity} against ${axis}`, x: axis.split(".").pop() + unit(field.unit), y: `${quantity}${unit(state.units[quantity])}`,
@@ -332,7 +343,7 @@ async function compute(kind) {
   const { ok, content } = await ask("POST", `/api/${kind}`, typed());
   complain(ok ? {} : content.errors);
   if (!ok) {
-    at(`state-${kind}`).textContent = "There is a mistake in what was typed.";
+    tell(`state-${kind}`, "There is a mistake in what was typed.");
     document.querySelector("[aria-invalid]")?.focus();
     return;
   }
@@ -342,7 +353,7 @@ async function compute(kind) {
   if (running[kind] !== name) return;
   at(`stop-${kind}`).hidden = at(`progress-${kind}`).hidden = true;
   const { job, result } = done;
-  at(`state-${kind}`).textContent = { done: job.notes.join(" "), ended: "stopped" }[job.state] ?? job.message;
+  tell(`state-${kind}`, { done: job.notes.join(" "), ended: "stopped" }[job.state] ?? job.message);
   if (job.state !== "done") return;
   if (kind === "plan") drawPlan(name, result.summary, content.command); else drawPreview(name, result);
 }
@@ -354,7 +365,7 @@ async function watched(kind, name) {
     if (running[kind] !== name || content.job.state !== "running") return content;
     const { stage, done, total } = content.job, bar = at(`progress-${kind}`);
     if (total) Object.assign(bar, { max: total, value: done }); else bar.removeAttribute("value");
-    at(`state-${kind}`).textContent = total ? `${stage}: ${done} of ${total}` : stage;
+    tell(`state-${kind}`, total ? `${stage}: ${done} of ${total}` : stage);
     await new Promise((wait) => setTimeout(wait, 250));
   }
 }
@@ -363,7 +374,7 @@ function drawPlan(name, summary, command) {
   const copy = element("button", { type: "button", textContent: "Copy as command" });
   copy.addEventListener("click", async () => {
     await navigator.clipboard.writeText(command);
-    at("state-plan").textContent = "The command is copied.";
+    tell("state-plan", "The command is copied.");
   });
   const link = (file, words, saved) => element("a", { className: "button", href: `/api/jobs/${name}/${file}`, textContent: words, download: saved });
   at("planned").replaceChildren(

@@ -6,7 +6,7 @@ const WIDTH = 460, HEIGHT = 250, LEFT = 62, RIGHT = 14, TOP = 12, BOTTOM = 42;
 export function number(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(2).replace("e+", "e");
+  if (size !== 0 && (size < 1e-4 || size >= 1e6)) return Number(value.toPrecision(3)).toExponential().replace("e+", "e");
   return String(Number(value.toPrecision(3)));
 }
 
@@ -69,6 +69,7 @@ export function chart(content) {
   for (const line of content.lines)
     make("polyline", { class: line.kind, points: line.points.map(([a, b]) => `${x.at(a)},${y.at(b)}`).join(" ") }, svg);
   drawDots(svg, content.dots, x, y, below);
+  below.textContent = content.dots.find((dot) => dot.kind === "chosen")?.text ?? "";
   return figure;
 }
 

@@ -15,10 +15,10 @@ from echolith.validation.plan_axes import Range
 from echolith.validation.scenario import Scenario
 
 LIMITS = {
-    "minimum": "from {:g}",
-    "exclusiveMinimum": "above {:g}",
-    "maximum": "to {:g}",
-    "exclusiveMaximum": "below {:g}",
+    "minimum": "from",
+    "exclusiveMinimum": "above",
+    "maximum": "to",
+    "exclusiveMaximum": "below",
 }
 
 
@@ -34,32 +34,32 @@ def form(entry: Entry, scenario: Scenario) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``groups`` of ``fields`` in the order of the settings (those not in a group first),
-        ``quantities`` with a scalar truth, and ``published``, the dose known to be borne.
+        ``groups`` of ``fields`` in the order of the settings (those not in a group first), and the
+        ``quantities`` with a scalar truth.
     """
     schema = entry.settings.model_json_schema()
     exposure = scenario.exposure
     proportional = () if exposure is None else exposure.proportional
     groups: dict[str, dict[str, Any]] = {}
+    helps: dict[str, dict[str, str]] = {}
     for row in describe_settings(entry.settings):
         *path, last = row["name"].split(".")
         name = ".".join(path)
         if name not in groups:
-            groups[name] = {"name": name, "help": "", "fields": []}
-        model = _model_at(scenario.settings, path)
-        groups[name]["help"] = _summary(model) if path else ""
+            model = _model_at(scenario.settings, path)
+            helps[name] = _helps(model)
+            groups[name] = {"name": name, "help": _summary(model) if path else "", "fields": []}
         groups[name]["fields"].append(
             _field(
                 row,
                 _node(schema, [*path, last]),
-                _helps(model).get(last, ""),
+                helps[name].get(last, ""),
                 proportional=row["name"] in proportional,
             )
         )
     return {
         "name": scenario.name,
         "summary": entry.summary,
-        "notes": list(scenario.notes),
         "quantities": list(scenario.quantities),
         "groups": sorted(groups.values(), key=lambda group: group["name"] != ""),
         "dose_unit": None if exposure is None else exposure.dose_unit,
@@ -90,14 +90,14 @@ def _field(
 def as_text(value: Any) -> str:
     """Return a value as it is typed on the command line."""
     if isinstance(value, float):
-        return repr(int(value)) if value.is_integer() and abs(value) < 1e6 else repr(value)
+        return repr(int(value)) if value.is_integer() and abs(value) < 1e9 else repr(value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _range(node: Mapping[str, Any]) -> str:
     """Return the limits of a number in words; of a pair, those of its first."""
     inner = node["prefixItems"][0] if "prefixItems" in node else node
-    return " ".join(text.format(inner[key]) for key, text in LIMITS.items() if key in inner)
+    return " ".join(f"{word} {as_text(inner[key])}" for key, word in LIMITS.items() if key in inner)
 
 
 def _over(default: Any, node: Mapping[str, Any], choices: list[str] | None, *, times: float) -> str:
@@ -113,7 +113,7 @@ def _over(default: Any, node: Mapping[str, Any], choices: list[str] | None, *, t
     if isinstance(default, int) and times < 10:
         values = sorted({round(value) for value in Range(low, high).steps()})
         return f"[{', '.join(map(str, values))}]"
-    return f"{low:.4g}..{high:.4g}"
+    return "..".join(as_text(float(f"{value:.4g}")) for value in (low, high))
 
 
 def _node(schema: Mapping[str, Any], path: list[str]) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ import signal
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from multiprocessing.connection import Connection
@@ -72,7 +72,8 @@ class Job:
         """Stop it if it still runs."""
         if self.state is State.RUNNING:
             self.state = State.ENDED
-            self.process.terminate()
+            if self.process is not None:
+                self.process.terminate()
 
 
 class Jobs:
@@ -125,13 +126,10 @@ class Jobs:
             self._jobs[job.name] = job
             while len(self._jobs) > KEPT:
                 self._jobs.popitem(last=False)[1].end()
-            ours, theirs = self._context.Pipe(duplex=False)
-            job.process = self._context.Process(
-                target=_run, args=(theirs, work, arguments), daemon=True
-            )
-            job.process.start()
-            theirs.close()
-        threading.Thread(target=_watch, args=(job, ours, told), daemon=True).start()
+        # The first start waits until the packages are loaded; a request must not.
+        threading.Thread(
+            target=_watch, args=(self._context, job, work, arguments, told), daemon=True
+        ).start()
         return job
 
     def current(self, key: str) -> Job | None:
@@ -145,16 +143,29 @@ class Jobs:
         with self._lock:
             return self._jobs.get(name)
 
-    def close(self) -> None:
-        """End every job."""
+    def close(self, page: str = "") -> None:
+        """End every job, or those of a page."""
         with self._lock:
-            jobs: Iterable[Job] = list(self._jobs.values())
+            jobs = [job for name, job in self._jobs.items() if name.startswith(page)]
         for job in jobs:
             job.end()
 
 
-def _watch(job: Job, connection: Connection, told: Callable[[Any], None]) -> None:
-    """Take in what a job says until its process ends."""
+def _watch(
+    context: Any,
+    job: Job,
+    work: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    told: Callable[[Any], None],
+) -> None:
+    """Start the process of a job and take in what it says until it ends."""
+    connection, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_run, args=(theirs, work, arguments), daemon=True)
+    process.start()
+    theirs.close()
+    job.process = process
+    if job.state is not State.RUNNING:
+        process.terminate()
     with connection:
         while True:
             try:
@@ -172,10 +183,10 @@ def _watch(job: Job, connection: Connection, told: Callable[[Any], None]) -> Non
                 else:
                     job.message = content
                 job.state = State(kind)
-    job.process.join()
+    process.join()
     if job.state is State.RUNNING:
         job.message = (
-            f"the process ended with code {job.process.exitcode}; it may have run out of memory"
+            f"the process ended with code {process.exitcode}; it may have run out of memory"
         )
         job.state = State.FAILED
 

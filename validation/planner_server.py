@@ -141,6 +141,11 @@ def planner_app(*, port: int, store: Path) -> FastAPI:
         job.end()
         return {"job": status(job)}
 
+    @app.delete("/api/jobs/{page}")
+    def leave(page: JobName) -> dict[str, Any]:
+        jobs.close(f"{page}/")
+        return {}
+
     @app.get("/api/jobs/{page}/{name}/page.html")
     def job_page(page: JobName, name: JobName) -> HTMLResponse:
         return HTMLResponse(_result(jobs, f"{page}/{name}", "page"))
