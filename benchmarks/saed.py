@@ -28,6 +28,8 @@ Array = npt.NDArray[np.float64]
 
 PATTERNS = 20
 FIRST_SEED = 9000
+CAMERA_STD = 1e-4
+"""Of the camera constant, part of it, as rings tell it."""
 
 
 def measure(*, quick: bool) -> dict[str, Result]:
@@ -95,6 +97,9 @@ def spots_of(scenario: Scenario, seed: int) -> tuple[MeasuredSpots, Array]:
     distance = told_distance(data.attrs["camera_length"], data.attrs["pixel_size"])
     distance *= 1 + case.acquisition.camera_error
     measured = measured_spots(
-        find_spots(counts, fitted), k=1 / wavelength(data.attrs["energy"]), distance=distance
+        find_spots(counts, fitted),
+        k=1 / wavelength(data.attrs["energy"]),
+        distance=distance,
+        scale_std=CAMERA_STD,
     )
     return measured, case.specimen.crystals[0].rotation

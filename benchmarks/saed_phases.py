@@ -1,12 +1,13 @@
-"""Phases told from the rings of random mixtures: true and false alarms, beside an ideal solver.
+"""Phases told by the rings of random mixtures: true and false alarms, beside an ideal solver.
 
     python benchmarks/saed_phases.py [--seeds 500] [--first 5000] [--store runs.jsonl]
         [--subject mixtures | look-alikes] [--electrons 2e7]
 
-Patterns of the scenario li-saed: spots of lithium on rings of one to three phases; in one of six
-one of them is no candidate. The look-alikes are one or two of Li2O, LiF and Li without spots. The
-ideal solver sees the same counts and knows centre, ellipse, camera constant, crystallite sizes,
-strengths of rings, the background's form and the foreign phase; only the amounts are unknown to it.
+Patterns of the scenario li-saed: spots of lithium, which tell the camera constant, on rings of one
+to three phases; in one of six one of them is no candidate. The look-alikes are one or two of Li2O,
+LiF and Li without spots. The ideal solver sees the same counts and knows centre, ellipse, camera
+constant, crystallite sizes, strengths of rings, the background's form and the foreign phase; only
+the amounts are unknown to it.
 Each seed is a draw of its own; with --store it is kept, and seeds in that file are not run again.
 """
 
@@ -27,12 +28,13 @@ from echolith.forward.crystal_phases import crystal_phase
 from echolith.forward.optics import wavelength
 from echolith.forward.saed import SCHERRER, SaedAcquisition, background
 from echolith.forward.saed_lattice import told_distance
+from echolith.inverse.saed import SaedSolver, rings_and_camera
 from echolith.inverse.saed_centre import FittedGeometry, fit_geometry
 from echolith.inverse.saed_geometry import Geometry
-from echolith.inverse.saed_phases import ring_evidence
 from echolith.inverse.saed_ring_model import RingProblem, RingSearch
 from echolith.inverse.saed_ring_sets import gaussian_evidence, subsets
 from echolith.inverse.saed_rings import ring_profile
+from echolith.inverse.saed_spots import find_spots
 from echolith.inverse.saed_templates import LineShape, candidate_rings, template
 from echolith.seeds import stream
 from echolith.validation.saed_bound import SaedCase
@@ -78,14 +80,13 @@ def run(seed: int, subject: str, electrons: float) -> dict[str, Any]:
     profile = ring_profile(counts, fitted)
     distance = told_distance(case.acquisition.camera_length, case.acquisition.pixel_size)
     phases = [crystal_phase(name) for name in CANDIDATES]
-    found = ring_evidence(
+    found = rings_and_camera(
         profile,
-        candidate_rings(
-            phases,
-            energy=case.acquisition.energy,
-            distance=distance,
-            reach=float(profile.radius[-1]),
-        ),
+        find_spots(counts, fitted),
+        phases,
+        energy=case.acquisition.energy,
+        distance=distance,
+        options=SaedSolver(),
     )
     seconds = time.process_time() - start
     true = [*case.acquisition.middle, *case.acquisition.stretch]

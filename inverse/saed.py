@@ -1,6 +1,7 @@
 """A selected-area diffraction pattern solved: centre, ellipse, phases, orientation of a crystal."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
@@ -12,14 +13,16 @@ from echolith.errors import BadInputError
 from echolith.forward.acquisition import Settings
 from echolith.forward.crystal_phase import CrystalPhase
 from echolith.forward.saed_lattice import INSTRUMENT, told_distance
+from echolith.inverse.saed_camera import camera_of_spots
 from echolith.inverse.saed_centre import FittedGeometry, fit_geometry
 from echolith.inverse.saed_crystals import CrystalOptions, crystal_evidence
 from echolith.inverse.saed_geometry import NAMES, UNITS
 from echolith.inverse.saed_phases import RingEvidence, ring_evidence
 from echolith.inverse.saed_ring_model import RingSearch
 from echolith.inverse.saed_rings import RingProfile, ring_profile
-from echolith.inverse.saed_spots import find_spots
+from echolith.inverse.saed_spots import FoundSpots, find_spots
 from echolith.inverse.saed_templates import candidate_rings
+from echolith.units import Electronvolt
 
 Array = npt.NDArray[np.float64]
 
@@ -78,27 +81,28 @@ def solve_pattern(
     fitted = fit_geometry(counts, saturation=measurement.attrs.get("saturation"))
     undetermined: list[str] = []
     found = _geometry(fitted, options, undetermined)
-    profile = ring_profile(counts, fitted)
-    rings = ring_evidence(
+    profile, spots = ring_profile(counts, fitted), find_spots(counts, fitted)
+    rings = rings_and_camera(
         profile,
-        candidate_rings(
-            candidates, energy=told["energy"], distance=distance, reach=float(profile.radius[-1])
-        ),
-        options.rings,
-    )
-    scale = rings.scale if rings.electrons.any() else 1.0
-    crystal = crystal_evidence(
-        find_spots(counts, fitted),
+        spots,
         candidates,
         energy=told["energy"],
-        distance=distance * scale,
+        distance=distance,
+        options=options,
+    )
+    crystal = crystal_evidence(
+        spots,
+        candidates,
+        energy=told["energy"],
+        distance=distance * rings.scale,
+        scale_std=rings.scale_std,
         options=options.crystals,
         undetermined=undetermined,
     )
-    if rings.electrons.any():
+    if rings.scale_std < options.rings.camera_std:
         found |= _with_std("camera_scale", rings.scale, rings.scale_std, "1")
     else:
-        undetermined.append("camera_scale: no ring of a candidate")
+        undetermined.append("camera_scale: no ring of a candidate, no lattice of spots")
     probability = 1 - (1 - rings.probability) * (1 - crystal.probability)
     # About a centre that is not known nothing is a ring for sure.
     of_rings = rings.unknown if "centre_x" in found else min(rings.unknown, 0.5)
@@ -109,6 +113,35 @@ def solve_pattern(
     found |= _curves(profile, rings)
     result = xr.Dataset(found, coords={"candidate": [*names, UNKNOWN]})
     return result.assign_attrs(_words(result, options, undetermined))
+
+
+def rings_and_camera(
+    profile: RingProfile,
+    spots: FoundSpots,
+    candidates: Sequence[CrystalPhase],
+    *,
+    energy: Electronvolt,
+    distance: float,
+    options: SaedSolver,
+) -> RingEvidence:
+    """Return what the rings say, the camera constant known as well as spots tell it."""
+    known = camera_of_spots(
+        spots,
+        candidates,
+        energy=energy,
+        distance=distance,
+        scale_std=options.rings.camera_std,
+        options=options.crystals,
+    )
+    scale, std = known or (1.0, options.rings.camera_std)
+    rings = ring_evidence(
+        profile,
+        candidate_rings(
+            candidates, energy=energy, distance=distance * scale, reach=float(profile.radius[-1])
+        ),
+        options.rings.model_copy(update={"camera_std": min(std, options.rings.camera_std)}),
+    )
+    return replace(rings, scale=scale * rings.scale, scale_std=scale * rings.scale_std)
 
 
 def checked_pattern(measurement: xr.Dataset) -> tuple[Array, dict[str, float]]:

@@ -14,13 +14,15 @@ from echolith.forward.acquisition import Settings
 from echolith.forward.crystal_phase import CrystalPhase
 from echolith.forward.optics import wavelength
 from echolith.inverse.saed_measured_spots import MeasuredSpots, spot_vectors
-from echolith.inverse.saed_orientation import LEAST_SPOTS, Orientation, find_orientation
+from echolith.inverse.saed_orientation import LEAST_SPOTS, POOR, Orientation, find_orientation
 from echolith.inverse.saed_spot_crystal import SpotCrystal, spot_crystal, zone_axis
 from echolith.inverse.saed_spots import FoundSpots
 from echolith.units import Electronvolt
 
 Array = npt.NDArray[np.float64]
 
+UNLIKELY = 1e-6
+"""Probability by the quick search, below which a crystal is none."""
 REACH = 1.3
 """1/Å, the farthest lattice points looked at."""
 
@@ -45,12 +47,18 @@ class CrystalEvidence:
 
 
 @lru_cache(maxsize=16)
-def _crystal(phase: CrystalPhase, energy: Electronvolt) -> SpotCrystal:
+def prepared_crystal(phase: CrystalPhase, energy: Electronvolt) -> SpotCrystal:
+    """Return a candidate set up for a search."""
     return spot_crystal(phase, energy=energy, reach=REACH)
 
 
-def measured_spots(spots: FoundSpots, *, k: float, distance: float) -> MeasuredSpots:
-    """Return the spots of a pattern, its camera ``distance`` in pixels, as crystals want them."""
+def measured_spots(
+    spots: FoundSpots, *, k: float, distance: float, scale_std: float
+) -> MeasuredSpots:
+    """Return the spots of a pattern as crystals want them.
+
+    The camera ``distance`` is in pixels, known but for a part ``scale_std``.
+    """
     electrons, std = spots.counts.electrons_at(spots.places)
     full = spots.full | ~np.isfinite(std)
 
@@ -65,6 +73,7 @@ def measured_spots(spots: FoundSpots, *, k: float, distance: float) -> MeasuredS
         electrons_std=np.where(full, spots.electrons_std, std),
         full=full,
         taken=np.empty((0, 3)),
+        scale_std=scale_std,
         measure=measure,
     )
 
@@ -84,6 +93,7 @@ def crystal_evidence(
     *,
     energy: Electronvolt,
     distance: float,
+    scale_std: float,
     options: CrystalOptions,
     undetermined: list[str],
 ) -> CrystalEvidence:
@@ -103,8 +113,10 @@ def crystal_evidence(
         unsure = [0.5 if phase.name in options.phases else 0.0 for phase in candidates]
         return CrystalEvidence(probability=np.array(unsure), unknown=0.5, variables=variables)
     asked = [phase for phase in candidates if phase.name in options.phases]
-    measured = measured_spots(spots, k=1 / wavelength(energy), distance=distance)
-    grains = _grains([_crystal(phase, energy) for phase in asked], measured)
+    measured = measured_spots(
+        spots, k=1 / wavelength(energy), distance=distance, scale_std=scale_std
+    )
+    grains = _grains([prepared_crystal(phase, energy) for phase in asked], measured)
     explained = sum(int(one.fit.matched.sum()) for one in grains)
     if explained < options.explained * count:
         why = f"crystals explain {explained} of them" if grains else "no crystal explains them"
@@ -130,22 +142,38 @@ def _places(spots: FoundSpots) -> dict[str, xr.DataArray]:
 
 
 def _grains(crystals: Sequence[SpotCrystal], spots: MeasuredSpots) -> list[_Grain]:
-    """Return the crystal that explains most of the spots, and one that explains the others."""
+    """Return the crystal that explains most of the spots, and one that explains the others.
+
+    A quick search tells which crystals may do; a thorough one is worth its time for these alone.
+    """
     grains: list[_Grain] = []
     for _ in range(2):
-        fits = [(crystal, find_orientation(crystal, spots)) for crystal in crystals]
-        found = [(crystal, fit) for crystal, fit in fits if fit is not None]
+        found = _fits(crystals, spots, thorough=False)
+        likely = [crystal for crystal, _, weight in found if weight > UNLIKELY]
+        found = _fits(likely, spots, thorough=True)
         if not found:
             break
-        costs = np.array([fit.cost / fit.chi_squared for _, fit in found])
-        weight = np.exp(-0.5 * (costs - costs.min()))
-        weight /= weight.sum()
-        crystal, fit = found[int(weight.argmax())]
-        names = [one.phase.name for one, _ in found]
-        told = dict(zip(names, weight.tolist(), strict=True))
+        crystal, fit, _ = max(found, key=lambda one: one[2])
+        told = {one.phase.name: weight for one, _, weight in found}
         grains.append(_Grain(phase=crystal.phase, probability=told, fit=fit))
         spots = spots.without(fit.matched)
     return grains
+
+
+def _fits(
+    crystals: Sequence[SpotCrystal], spots: MeasuredSpots, *, thorough: bool
+) -> list[tuple[SpotCrystal, Orientation, float]]:
+    """Return the crystals that fit, and their probabilities."""
+    fits = [(crystal, find_orientation(crystal, spots, thorough=thorough)) for crystal in crystals]
+    found = [(crystal, fit) for crystal, fit in fits if fit is not None]
+    if not found:
+        return []
+    costs = np.array([fit.cost for _, fit in found])
+    # Where theory fails it does for all; the best fit tells by how much.
+    worse = found[int(costs.argmin())][1].chi_squared
+    weight = np.exp(-0.5 * (costs - costs.min()) / worse)
+    weight /= weight.sum()
+    return [(*one, float(w)) for one, w in zip(found, weight, strict=True)]
 
 
 def _doubts(grain: _Grain, suffix: str, certain: float, undetermined: list[str]) -> None:
@@ -155,6 +183,11 @@ def _doubts(grain: _Grain, suffix: str, certain: float, undetermined: list[str])
         chances = f"{fit.probability:.2f} and {fit.second_probability:.2f}"
         undetermined.append(
             f"orientation{suffix}: tilts compete, the two most probable have {chances}"
+        )
+    if fit.chi_squared > POOR:
+        undetermined.append(
+            f"orientation{suffix}: electrons fit badly, chi squared {fit.chi_squared:.1f} per "
+            "degree of freedom: the tilt may be wrong"
         )
     if grain.probability[grain.phase.name] < certain:
         names = ", ".join(f"{name} {p:.2f}" for name, p in grain.probability.items())

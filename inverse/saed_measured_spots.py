@@ -25,6 +25,8 @@ class MeasuredSpots:
         Spots that hold more electrons than these.
     taken : array, (n, 3)
         Of spots of other crystals.
+    scale_std : float
+        Of the lengths of all vectors, part of them.
     measure : callable
         From g (points, 3) in the frame of the pattern to electrons there and their standard
         deviation, infinite where nothing is seen.
@@ -36,6 +38,7 @@ class MeasuredSpots:
     electrons_std: Array
     full: Mask
     taken: Array
+    scale_std: float
     measure: Callable[[Array], tuple[Array, Array]]
 
     def without(self, matched: Mask) -> "MeasuredSpots":
@@ -47,6 +50,7 @@ class MeasuredSpots:
             electrons_std=self.electrons_std[~matched],
             full=self.full[~matched],
             taken=np.vstack([self.taken, self.vectors[matched]]),
+            scale_std=self.scale_std,
             measure=self.measure,
         )
 

@@ -19,6 +19,7 @@ from echolith.inverse.saed_orientation_minima import (
     TOLERANCE,
     full_fit,
     search_minima,
+    zone_direction,
 )
 from echolith.inverse.saed_spot_crystal import (
     SpotCrystal,
@@ -41,6 +42,8 @@ OTHER_MARGIN = 12.0
 APART = 3.0
 """Degrees, from which two orientations are two answers, not one with an uncertainty."""
 LEAST_SPOTS = 4
+POOR = 3.0
+"""Chi squared per degree of freedom, above which the tilt may be wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,34 +94,49 @@ class Orientation:
         return float(self.matched.mean())
 
 
-def find_orientation(crystal: SpotCrystal, spots: MeasuredSpots) -> Orientation | None:
-    """Return the orientation of a crystal, or None where the spots do not fix one."""
+def find_orientation(
+    crystal: SpotCrystal, spots: MeasuredSpots, *, thorough: bool = True
+) -> Orientation | None:
+    """Return the orientation of a crystal, or None where the spots do not fix one.
+
+    A search that is not ``thorough`` is enough to tell which crystal it is.
+    """
     if len(spots.vectors) < LEAST_SPOTS:
         return None
-    found = [_oriented(crystal, start, spots) for start in _starts(crystal, spots)]
+    begin = starts(crystal, spots)
+    found = [_oriented(crystal, start, spots, thorough) for start in begin]
     best = min(found, key=lambda one: one.cost, default=None)
+    if best is not None and thorough and best.chi_squared > POOR:
+        axes = [zone_direction(crystal, start, spots) for start in begin]
+        twins = [half_turned(a, b) for a, b in zip(begin, axes, strict=True) if b is not None]
+        found += [_oriented(crystal, one, spots, thorough) for one in twins]
+        best = min(found, key=lambda one: one.cost)
     return best if best is not None and best.matched.sum() >= LEAST_SPOTS else None
 
 
-def _oriented(crystal: SpotCrystal, start: Array, spots: MeasuredSpots) -> Orientation:
+def _oriented(
+    crystal: SpotCrystal, start: Array, spots: MeasuredSpots, thorough: bool
+) -> Orientation:
     """Return the best orientation near a proposal, or half a turn about the zone axis from it."""
-    minima = search_minima(crystal, start, spots)
-    here = full_fit(crystal, minima.matrix(0), minima.values[0, 2], spots)
-    there = full_fit(crystal, half_turned(here.matrix, crystal.phase), minima.values[0, 2], spots)
-    best, other = (here, there) if here.cost <= there.cost else (there, here)
-    as_good = other.cost - best.cost < OTHER_MARGIN * best.chi_squared
-    twins = misorientation(here.matrix, there.matrix, crystal.rotations) > APART
-    second = None
-    if len(minima.values) > 1:
-        second = minima.matrix(1)
-        second = second if best is here else half_turned(second, crystal.phase)
+    minima = search_minima(crystal, start, spots, thorough=thorough)
+    best = full_fit(crystal, minima.matrix(0), minima.values[0, 2], spots)
+    second = minima.matrix(1) if len(minima.values) > 1 else None
+    other = None
+    if best.axis is not None:
+        turned = full_fit(crystal, half_turned(best.matrix, best.axis), minima.values[0, 2], spots)
+        if turned.cost < best.cost:
+            second = None if second is None else half_turned(second, best.axis)
+            best, turned = turned, best
+        as_good = turned.cost - best.cost < OTHER_MARGIN * best.chi_squared
+        if as_good and misorientation(best.matrix, turned.matrix, crystal.rotations) > APART:
+            other = turned.matrix
     own = best.covariance[0, 0] + best.covariance[1, 1]
     return Orientation(
         matrix=best.matrix,
         probability=float(minima.probability[0]),
         second=second,
         second_probability=0.0 if second is None else float(minima.probability[1]),
-        other=other.matrix if as_good and twins else None,
+        other=other,
         tilt_std=float(np.degrees(max(minima.tilt_std, np.sqrt(own)))),
         turn_std=float(np.degrees(best.turn_std)),
         thickness=best.thickness,
@@ -129,7 +147,7 @@ def _oriented(crystal: SpotCrystal, start: Array, spots: MeasuredSpots) -> Orien
     )
 
 
-def _starts(crystal: SpotCrystal, spots: MeasuredSpots) -> list[Array]:
+def starts(crystal: SpotCrystal, spots: MeasuredSpots) -> list[Array]:
     """Return the orientations that pairs of spots propose and all spots support."""
     proposed = proposals(crystal.g, spots.vectors[:SEEDS], 0.02, 0.03)
     if not len(proposed):
@@ -145,7 +163,10 @@ def _starts(crystal: SpotCrystal, spots: MeasuredSpots) -> list[Array]:
             break
         if all(misorientation(proposed[n], one, crystal.rotations) > APART for one in known):
             chosen.append(proposed[n])
-            known += [proposed[n], half_turned(proposed[n], crystal.phase)]
+            known.append(proposed[n])
+            axis = zone_direction(crystal, proposed[n], spots)
+            if axis is not None:
+                known.append(half_turned(proposed[n], axis))
     return [one for one in chosen if _near_spots(crystal, one, spots).sum() >= LEAST_SPOTS]
 
 

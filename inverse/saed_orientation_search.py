@@ -1,7 +1,7 @@
 """Compiled: tilts and thicknesses tried one by one against the electrons of spots.
 
-Minima are a tenth of a degree wide and there are thousands: a coarse grid by single spots says
-where to look, a fine one by many beams from where to fit.
+Minima are a tenth of a degree wide and there are thousands: single spots say where to look, many
+beams from where to fit.
 """
 
 from typing import Any
@@ -17,10 +17,8 @@ Array = npt.NDArray[np.float64]
 THINNEST, COARSE, FINE = 50.0, 15.0, 10.0
 """Å, the first thickness that is tried, and steps."""
 THICKEST = 420.0
-STEP = np.radians(0.3)
-"""Of the coarse grid of tilts."""
-DIVISIONS = 4
-"""Of that step in the fine grid."""
+STEP = np.radians(0.075)
+"""Of the grid of tilts."""
 
 
 def tilt_grid(reach: float) -> Array:
@@ -90,19 +88,16 @@ def _best_thickness(
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
-def likely_tilts(beams: Beams, tilts: Array, error: float, starts: int) -> Array:
+def likely_tilts(beams: Beams, tilts: Array, away: Array, error: float, starts: int) -> Array:
     """Return tilts (rad) and log thicknesses from which to fit, best first, (starts, 3).
 
-    About each of ``tilts`` all beams are tried on a grid four times as fine.
+    All beams are tried at each of ``tilts``; ``away`` is chi squared of their places.
     """
     mine = np.nonzero(beams.owner >= 0)[0]
-    each = DIVISIONS**2
-    tried, misfits = np.empty((each * len(tilts), 3)), np.empty(each * len(tilts))
-    for n in range(len(tried)):
-        x, y = n % each % DIVISIONS, n % each // DIVISIONS
-        tried[n, 0] = tilts[n // each, 0] + STEP * ((x + 0.5) / DIVISIONS - 0.5)
-        tried[n, 1] = tilts[n // each, 1] + STEP * ((y + 0.5) / DIVISIONS - 0.5)
+    tried, misfits = np.empty((len(tilts), 3)), np.empty(len(tilts))
+    for n in range(len(tilts)):
+        tried[n, :2] = tilts[n]
         values, vectors = waves(beams, tried[n, 0], tried[n, 1])
-        misfits[n], thickness = _best_thickness(values, vectors, mine, beams, error)
-        tried[n, 2] = np.log(thickness)
+        chi, thickness = _best_thickness(values, vectors, mine, beams, error)
+        tried[n, 2], misfits[n] = np.log(thickness), chi + away[n]
     return tried[np.argsort(misfits)[:starts]]

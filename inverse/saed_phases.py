@@ -111,14 +111,28 @@ def _with_unknown(problem: RingProblem, best: RingFit) -> list[RingFit]:
     if fit.evidence < best.evidence:
         return fits
     for _ in range(ROUNDS):
-        tried = _challenged(problem, fit)
+        tried = _challenged(problem, fit, most=MOST_REPLACED)
         fits = _best_sets(problem, tried)
         fits += [one for one in tried if one not in fits]
         again = with_free_rings(problem, fits[0], most=MOST_SINGLE)
         if again.evidence <= fits[0].evidence:
             break
         fit = again
-    return fits
+    return _doubted(problem, fits)
+
+
+def _doubted(problem: RingProblem, fits: Sequence[RingFit]) -> list[RingFit]:
+    """Return the fits, and the best one without each of its phases beside rings in its place."""
+    found = sorted(fits, key=lambda one: -one.evidence)
+    for _ in range(ROUNDS):
+        best = found[0]
+        found = sorted(
+            [*found, *_challenged(problem, best, most=MOST_SINGLE)[1:]],
+            key=lambda one: -one.evidence,
+        )
+        if found[0] is best:
+            break
+    return found
 
 
 def with_free_rings(problem: RingProblem, fit: RingFit, *, most: int) -> RingFit:
@@ -159,7 +173,7 @@ def _with_ring(problem: RingProblem, fit: RingFit) -> RingState | None:
     )
 
 
-def _challenged(problem: RingProblem, best: RingFit) -> list[RingFit]:
+def _challenged(problem: RingProblem, best: RingFit, *, most: int) -> list[RingFit]:
     """Return the fit, and others with rings of an unknown phase in the place of each of its phases.
 
     Beside a phase that is not among the candidates, one of them may be found for a ring or two
@@ -168,9 +182,7 @@ def _challenged(problem: RingProblem, best: RingFit) -> list[RingFit]:
     return [
         best,
         *(
-            with_free_rings(
-                problem, fit_rings(problem, without(best.state, index)), most=MOST_REPLACED
-            )
+            with_free_rings(problem, fit_rings(problem, without(best.state, index)), most=most)
             for index in best.state.chosen
         ),
     ]
@@ -187,10 +199,17 @@ def without(state: RingState, index: int) -> RingState:
     )
 
 
+def _best_of_sets(fits: Sequence[RingFit]) -> list[RingFit]:
+    """Return the best fit of every set: a set that was fitted twice is no more probable."""
+    chosen = {one.state.chosen: one for one in sorted(fits, key=lambda one: one.evidence)}
+    return list(chosen.values())
+
+
 def _result(
     problem: RingProblem, known: Sequence[RingFit], free: Sequence[RingFit]
 ) -> RingEvidence:
     prior = problem.options.prior_unknown
+    known, free = _best_of_sets(known), _best_of_sets(free)
     fits = [*known, *free]
     evidence = np.array([one.evidence for one in fits])
     evidence[len(known) :] += np.log(prior / (1 - prior))

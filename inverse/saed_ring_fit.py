@@ -30,6 +30,9 @@ SETTLED = 0.02
 """Of a standard deviation, below which a step is the last."""
 DECADES = 3.0
 """Over which the mean of the electrons in single rings may lie, before the pattern is seen."""
+CELL, LEFT = 6, 0.15
+"""Rings of an unknown phase that fix its lattice, and the part of the range that its lines leave to
+the others: these may lie anywhere in it."""
 MOST_SINGLE = 40
 """Rings of an unknown phase that are taken in."""
 FARTHEST = 3.5
@@ -183,12 +186,14 @@ def _log_prior(
 def _single_prior(problem: RingProblem, heights: Array) -> float:
     """Return the logarithm of the prior density of places and heights of single rings.
 
-    They have no order, may lie anywhere, and any number up to the most is as likely. Heights are
-    exponential about a mean of which no more is known than `DECADES`: integrated over it.
+    They have no order, and any number up to the most is as likely. The first few may lie anywhere,
+    the others on the lines of the lattice that these fix. Heights are exponential about a mean of
+    which no more is known than `DECADES`: integrated over it.
     """
     m, total = len(heights), float(np.maximum(heights, 0).sum())
     if not m:
         return 0.0
     value = gammaln(m + 1) - m * np.log(np.ptp(problem.profile.radius)) - np.log(MOST_SINGLE)
+    value -= max(m - CELL, 0) * np.log(LEFT)
     value += gammaln(m) - m * np.log(max(total, 1.0)) - np.log(DECADES * np.log(10))
     return float(value)

@@ -86,11 +86,8 @@ def excitation(turned: Array, k: float) -> Array:
     return np.asarray(np.sqrt(k**2 - (turned[:, :2] ** 2).sum(axis=1)) - k - turned[:, 2])
 
 
-def half_turned(matrix: Array, phase: CrystalPhase) -> Array:
-    """Return an orientation half a turn about its nearest zone axis away."""
-    uvw, _ = zone_axis(matrix, phase)
-    axis = matrix @ np.linalg.inv(reciprocal_basis(phase)).T @ np.array(uvw)
-    axis /= np.linalg.norm(axis)
+def half_turned(matrix: Array, axis: Array) -> Array:
+    """Return an orientation half a turn about an axis (3,), of the pattern's frame, away."""
     return np.asarray((2 * np.outer(axis, axis) - np.eye(3)) @ matrix)
 
 

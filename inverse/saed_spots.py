@@ -17,6 +17,10 @@ SIGNIFICANT = 7.0
 """Standard deviations from which a maximum is a spot; there are some 1e5 places."""
 WINDOW = 5
 """Pixels on either side in which the electrons of a spot are counted."""
+GEOMETRY_STD = 0.015
+"""Pixels, of places by errors of centre and ellipse."""
+CUT_STD = 1.0
+"""The same of a spot that is saturated, or cut by the beam stop or the edge."""
 MOST = 60
 """Spots kept, the strongest."""
 WIDTHS = 5
@@ -169,10 +173,14 @@ def _measured(rest: Array, counts: Array, seen: Mask, row: int, column: int) -> 
     std = float(np.sqrt(np.maximum(all_counts, 0).sum() + 1))
     side = 2 * WINDOW + 1
     whole = cut.shape == (side, side) and bool(seen[rows, columns].all())
-    place_std = 2 * BLUR * std / max(electrons, std) + 0.05
     # The product of two Gaussians: 1 / m = 1 / w² + 1 / (2 BLUR²).
     square = (x - centre[0]) ** 2 + (y - centre[1]) ** 2
     moment = float((square * window * cut).sum()) / (2 * mass) if mass > 0 else np.inf
+    noise = float(np.sqrt((square * window**2 * (np.maximum(all_counts, 0) + 1)).sum() / 2))
+    # How fast the moment about the middle of the window changes as this moves.
+    slope = max(mass * (1 - moment / (2 * BLUR**2)), 0.3 * mass) if mass > 0 else 0.0
+    systematic = GEOMETRY_STD if whole else CUT_STD
+    place_std = float(np.hypot(noise / slope, systematic)) if slope else float(WINDOW)
     inverse = 1 / moment - 0.5 / BLUR**2 if moment > 0 else 0.0
     width = 1 / np.sqrt(inverse) if inverse > 0 else np.inf
     return [*centre.tolist(), place_std, max(electrons, 0.0), std, float(not whole), width]

@@ -67,6 +67,7 @@ def evidence(spots: FoundSpots) -> tuple[dict[str, xr.DataArray], dict[str, floa
         [crystal_phase(name) for name in names],
         energy=200e3,
         distance=CAMERA().distance,
+        scale_std=1e-4,
         options=CrystalOptions(),
         undetermined=reasons,
     )
@@ -204,6 +205,7 @@ def oriented(crystal: SingleCrystal) -> Orientation | None:
             electrons_std=np.sqrt(electrons + 25),
             full=np.zeros(len(order), dtype=np.bool_),
             taken=np.empty((0, 3)),
+            scale_std=1e-4,
             measure=measure,
         ),
     )
