@@ -84,6 +84,11 @@ def plan(
     chosen = resolve(scenario, settings, config, None)
     ranges, errors = parse_axes(over), numbers(target)
     allowed = Budget(**known_budget(budget or []))
+    if trial is not None and allowed.critical_dose is not None:
+        raise BadInputError(
+            f"critical_dose = {allowed.critical_dose:g}, but a trial simulates specimens that do "
+            "not fade; leave one of them out"
+        )
     with session(strict=False, workers=workers) as progress:
         progress.announce("bounds")
 
@@ -106,9 +111,11 @@ def plan(
             )
             if trial is not None and found.recommended is not None:
                 there = found.scenario_at(found.recommended)
-                say(trial_line(there, cases=trial, budget=allowed, seed=seed))
+                kept = out is not None
+                say(trial_line(there, cases=trial, budget=allowed, kept=kept, seed=seed))
             return found
 
+        clock = TrialClock(announce=progress.announce, cases=trial or 0, budget=allowed, tell=say)
         if trial is None:
             found, tried = make(factor), None
         else:
@@ -117,16 +124,13 @@ def plan(
                 factor=factor,
                 seeds=range(seed, seed + trial),
                 solver=None if solver is None else solver_process(solver, python, 600.0, None),
-                store=None if out is None else out / "cases",
-                announce=TrialClock(
-                    announce=progress.announce,
-                    cases=trial,
-                    budget=allowed,
-                    tell=say,
-                ),
+                store=out,
+                announce=clock,
             )
         progress.announce("limits")
-        summary = plan_summary(found, tried=tried, limits=limits(found))
+        summary = plan_summary(
+            found, tried=tried, limits=limits(found), case_seconds=clock.case_seconds
+        )
         written = None if out is None else write_plan(summary, out)
     if as_json:
         print_json(summary)

@@ -20,7 +20,11 @@ STORED = 4
 
 
 def plan_summary(
-    found: Plan, *, tried: Trial | None = None, limits: Sequence[Limit] = ()
+    found: Plan,
+    *,
+    tried: Trial | None = None,
+    limits: Sequence[Limit] = (),
+    case_seconds: float | None = None,
 ) -> dict[str, Any]:
     """Return a plan as plain values.
 
@@ -31,6 +35,8 @@ def plan_summary(
         Cases run at its recommendation.
     limits : sequence of Limit
         As from `echolith.validation.plan_limits.limits`.
+    case_seconds : float, optional
+        That one case of the trial took.
     """
     chosen = found.recommended or found.nearest
     points = list(found.points)
@@ -51,7 +57,7 @@ def plan_summary(
         "points": [_row(found, p) for p in points],
         "solved": [[name, r.low, r.high] for name, r in found.axes.free.items()],
         "best": [points.index(p) for p in best],
-        "trial": None if tried is None else _trial(tried),
+        "trial": None if tried is None else _trial(tried) | {"case_seconds": case_seconds},
         "limits": [asdict(limit) for limit in limits],
         "damage": _damage(found),
         "budget": asdict(found.budget),
@@ -161,7 +167,11 @@ def _trial(tried: Trial) -> dict[str, Any]:
         "kept": tried.kept,
         "cases": tried.cases,
         "share_ci95": list(tried.share),
+        "confidence": tried.confidence,
         "factor": tried.factor,
+        "doses": [
+            {"dose": t.dose, "kept": t.kept, "excess": _number(t.excess)} for t in tried.doses
+        ],
     }
 
 

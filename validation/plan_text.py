@@ -13,7 +13,7 @@ BYTES = {"GB": 1e9, "MB": 1e6, "kB": 1e3}
 def plan_table(summary: Mapping[str, Any]) -> str:
     """Return the object of `plan_summary` as text."""
     lines = [summary["scenario"], "", summary["verdict"], ""]
-    lines += [summary["confidence"], ""]
+    lines += [summary["confidence"], *_reconstruction(summary["trial"]), ""]
     lines += [line for effect in summary["effects"] if (line := effect_line(effect))]
     lines += ["", "what limits it"] if summary["limits"] else []
     lines += [f"{limit['cause']}: {limit['text']}" for limit in summary["limits"]]
@@ -27,6 +27,12 @@ def plan_table(summary: Mapping[str, Any]) -> str:
         for row in ([head, *rows] if rows else [])
     ]
     return "\n".join([*lines, *left_out(summary)])
+
+
+def _reconstruction(trial: Mapping[str, Any] | None) -> list[str]:
+    if trial is None or trial["case_seconds"] is None:
+        return ["time and memory of a reconstruction: not known"]
+    return [f"one case, simulated and solved: {trial['case_seconds']:.3g} s"]
 
 
 def left_out(summary: Mapping[str, Any]) -> list[str]:

@@ -134,17 +134,22 @@ def work_line(work: Work) -> str:
     >>> work_line(Work(points=8, bounds=2, refinements=0, seconds=9.0, memory=2e8, disk=0.0))
     '8 points, 2 bounds to compute: about 9 s, 200 MB of memory'
     """
-    bounds = f"{work.bounds} bound{'' if work.bounds == 1 else 's'}"
+    points, bounds = _count(work.points, "point"), _count(work.bounds, "bound")
     narrowed = f" and at most {work.refinements} to narrow ranges" if work.refinements else ""
     time = "the first ones tell the time" if work.seconds is None else f"about {work.seconds:.3g} s"
     disk = f", {size_text(work.disk)} on disk" if work.disk else ""
     return (
-        f"{work.points} points, {bounds} to compute{narrowed}: {time}, "
-        f"{size_text(work.memory)} of memory{disk}"
+        f"{points}, {bounds} to compute{narrowed}: {time}, {size_text(work.memory)} of memory{disk}"
     )
 
 
-def trial_line(scenario: Scenario, *, cases: int, budget: Budget, seed: int = 0) -> str:
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}{'' if number == 1 else 's'}"
+
+
+def trial_line(
+    scenario: Scenario, *, cases: int, budget: Budget, kept: bool = False, seed: int = 0
+) -> str:
     """Return what a trial will take, as far as that is known before its first case.
 
     Parameters
@@ -153,6 +158,8 @@ def trial_line(scenario: Scenario, *, cases: int, budget: Budget, seed: int = 0)
         With the settings to be tried.
     cases : int
     budget : Budget
+    kept : bool
+        Whether the expected counts of every case are kept on disk.
     seed : int
 
     Raises
@@ -164,11 +171,14 @@ def trial_line(scenario: Scenario, *, cases: int, budget: Budget, seed: int = 0)
     cost = _simulation(scenario, seed)
     memory = max(DOUBLE * values, 0 if cost is None else cost.memory_bytes)
     seconds = 0.0 if cost is None else cases * cost.seconds
+    disk = cases * DOUBLE * values if kept else 0
     refuse("memory", memory, budget, "make the measurement smaller")
+    refuse("disk", disk, budget, "try fewer cases")
     refuse("compute_seconds", seconds, budget, "try fewer cases")
     simulate = f"about {seconds:.3g} s to simulate" if seconds else "the first one tells the time"
     return (
-        f"{cases} cases to simulate and solve: {simulate}, at least {size_text(memory)} of memory"
+        f"{cases} cases to simulate and solve: {simulate}, {size_text(memory)} of memory or more, "
+        f"at most {size_text(disk)} on disk"
     )
 
 
@@ -201,6 +211,8 @@ class TrialClock:
     cases: int
     budget: Budget
     tell: Callable[[str], None]
+    case_seconds: float | None = None
+    """What the first case of the last round took, simulated and solved."""
     _start: float = field(default_factory=time.perf_counter)
     _begun: float = 0.0
     _told: bool = False
@@ -219,7 +231,8 @@ class TrialClock:
             self._begun, self._told = now, False
         elif not self._told:
             self._told = True
-            left = (now - self._begun) * (self.cases - 1)
+            self.case_seconds = now - self._begun
+            left = self.case_seconds * (self.cases - 1)
             self.tell(
                 f"{self.cases} cases: about {left:.3g} s more, {size_text(peak_memory())} of memory"
             )

@@ -54,6 +54,5 @@ def test_the_dose_that_is_asked_for_is_found(critical: float, share: float) -> N
     useful = useful_dose(dose, critical=critical)
     # The optimum is flat: there the dose is known to the root of the rounding.
     assert dose_for(useful, critical=critical) == pytest.approx(dose, rel=1e-6)
-    assert dose_for(
-        1.001 * useful_dose(OPTIMUM * critical, critical=critical), critical=critical
-    ) == (pytest.approx(OPTIMUM * critical))
+    beyond = 1.001 * useful_dose(OPTIMUM * critical, critical=critical)
+    assert dose_for(beyond, critical=critical) == pytest.approx(OPTIMUM * critical)
