@@ -20,7 +20,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -219,18 +219,22 @@ def _run_commands(script: str) -> tuple[Outcome, str]:
 
 
 def run_pages(pages: list[Path]) -> Iterator[Result]:
-    """Run pages one after another, each in a process of its own."""
-    context = multiprocessing.get_context("spawn")
-    for page in pages:
-        name = str(page.relative_to(ROOT)) if page.is_relative_to(ROOT) else str(page)
-        with ProcessPoolExecutor(1, mp_context=context) as pool:
-            try:
-                yield from pool.submit(run_page, page.read_text("utf-8"), name).result()
-            except Exception as error:  # the page cannot be read, or its process died
-                detail = f"{type(error).__name__}: {error}"
-                yield Result(
-                    page=name, line=1, language="page", outcome=Outcome.FAILED, detail=detail
-                )
+    """Run pages, each in a process of its own, as many at a time as there are processors."""
+    with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+        for results in threads.map(_run_apart, pages):
+            yield from results
+
+
+def _run_apart(page: Path) -> list[Result]:
+    name = str(page.relative_to(ROOT)) if page.is_relative_to(ROOT) else str(page)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        try:
+            return process.submit(run_page, page.read_text("utf-8"), name).result()
+        except Exception as error:  # the page cannot be read, or its process died
+            detail = f"{type(error).__name__}: {error}"
+            return [
+                Result(page=name, line=1, language="page", outcome=Outcome.FAILED, detail=detail)
+            ]
 
 
 def main(arguments: list[str]) -> int:
