@@ -74,33 +74,48 @@ def _tried(
 ) -> dict[str, Any]:
     chosen = scenario(condition.scenario, **condition.settings)
     settings = chosen.settings.model_dump(mode="json")
-    kept = CaseStore.open(
-        store,
-        {"version": __version__, "scenario": chosen.name, "settings": settings, "n": len(seeds)},
-    )
-    figures = kept.read(seeds[0])
-    if figures is None:
-        announce(f"{condition.name}: bound")
-        bounds = bound_summary(chosen, seed=seeds[0])["bounds"]
-        outcome = round_trip(
-            chosen,
-            seeds=seeds,
-            bound=False,
-            store=store,
-            announce=lambda stage: announce(f"{condition.name}: {stage}"),
-        )
-        figures = _figures(outcome, bounds)
-        kept.write(seeds[0], figures)
+    decides = {
+        "version": __version__,
+        "scenario": chosen.name,
+        "settings": settings,
+        "seed": seeds[0],
+    }
+
+    def told(stage: str) -> None:
+        announce(f"{condition.name}: {stage}")
+
+    def bounds() -> dict[str, Any]:
+        told("bound")
+        return dict(bound_summary(chosen, seed=seeds[0])["bounds"])
+
+    def figures() -> dict[str, Any]:
+        limits = _kept(store, {**decides, "part": "bound"}, bounds)
+        outcome = round_trip(chosen, seeds=seeds, bound=False, store=store, announce=told)
+        return _figures(outcome, limits)
+
+    found = _kept(store, {**decides, "part": "figures", "cases": len(seeds)}, figures)
     return {
         "name": condition.name,
         "scenario": chosen.name,
         "set": dict(condition.settings),
         "settings": settings,
         "remark": condition.remark,
-        "cases": figures["cases"],
-        "failures": figures["failures"],
-        "rows": [_row(printed, figures) for printed in condition.printed],
+        "cases": found["cases"],
+        "failures": found["failures"],
+        "rows": [_row(printed, found) for printed in condition.printed],
     }
+
+
+def _kept(
+    store: Path | None, decides: Mapping[str, Any], make: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """Return what the store has, or make it and keep it."""
+    kept = CaseStore.open(store, decides)
+    found = kept.read(0)
+    if found is None:
+        found = make()
+        kept.write(0, found)
+    return found
 
 
 def _figures(outcome: RoundTrip, bounds: Mapping[str, Any]) -> dict[str, Any]:

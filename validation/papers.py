@@ -75,18 +75,11 @@ _STANDARD_ERRORS = {  # Å
 }
 
 
-def _song(
-    state: str, dose: float, *, nanometres: float = 2.0, occupation: str = "random", once: float
-) -> Condition:
+def _song(state: str, dose: float) -> Condition:
     return Condition(
-        name=f"{state}, {dose:.1e} e/Å², {nanometres:g} nm",
+        name=f"{state}, {dose:.1e} e/Å²",
         scenario="li-rich-oxide",
-        settings={
-            "state": state,
-            "dose": dose,
-            "thickness": 10 * nanometres,
-            "occupation": occupation,
-        },
+        settings={"state": state, "dose": dose},
         printed=tuple(
             Printed(
                 quantity=name,
@@ -97,9 +90,9 @@ def _song(
             for name, error in zip(_DISTANCES, _STANDARD_ERRORS[state], strict=True)
         ),
         remark="Beam, detector and dose per area are as printed; a field of 16 × 16 Å, its step of "
-        f"0.2 Å, the thickness and {occupation} metal sites are ours. There is no drift, no tilt "
-        "and no amorphous layer. How many distances a printed error stands for is not known here.",
-        seconds=(once, 1.5),
+        "0.2 Å and the thickness of 2 nm are ours. There is no drift, no tilt and no amorphous "
+        "layer. How many distances a printed error stands for is not known here.",
+        seconds=(80, 1.5),
     )
 
 
@@ -127,10 +120,9 @@ PAPERS: Mapping[str, Paper] = {
         title="Oxygen shifts in Li-rich layered oxide by 4D-STEM ptychography",
         source="Song et al., Joule 6 (2022) 1049",
         conditions=(
-            _song("pristine", 8.7e4, once=80),
-            _song("charged", 8.7e4, once=80),
-            _song("pristine", 2.9e4, once=80),
-            _song("pristine", 8.7e4, nanometres=5, occupation="ordered", once=60),
+            _song("pristine", 8.7e4),
+            _song("charged", 8.7e4),
+            _song("pristine", 2.9e4),
         ),
     ),
     "yu-2018": Paper(
