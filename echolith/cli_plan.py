@@ -1,6 +1,8 @@
 """The command ``plan``: which settings reach a precision, before anything is measured."""
 
 from enum import StrEnum
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -84,12 +86,7 @@ def plan(
     chosen = resolve(scenario, settings, config, None)
     ranges, errors = parse_axes(over), numbers(target)
     allowed = Budget(**known_budget(budget or []))
-    if trial is not None and allowed.critical_dose is not None:
-        raise BadInputError(
-            f"critical_dose = {allowed.critical_dose:g}, but a trial simulates specimens that do "
-            "not fade; leave one of them out"
-        )
-    with session(strict=False, workers=workers) as progress:
+    with session(strict=False, workers=workers) as progress, TemporaryDirectory() as scratch:
         progress.announce("bounds")
 
         def say(line: str) -> None:
@@ -105,7 +102,7 @@ def plan(
                 least=Least(least.value),
                 factor=times,
                 seed=seed,
-                store=None if out is None else out / "bounds",
+                store=(out or Path(scratch)) / "bounds",  # every round of a trial plans again
                 announce=progress.update,
                 tell=lambda work: say(work_line(work)),
             )

@@ -37,7 +37,7 @@ def useful_dose(dose: float, *, critical: float) -> float:
     Examples
     --------
     >>> round(useful_dose(2.5, critical=1.0), 3), useful_dose(2.5, critical=float("inf"))
-    (0.814, 2.5)
+    (0.815, 2.5)
     """
     return dose * share_left(dose, critical=critical)
 

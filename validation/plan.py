@@ -159,7 +159,7 @@ def plan(
     watch()
     _check_names(search.target, scenario, bounds)
     corners = search.axes.points()
-    done = {}
+    done: dict[int, PlanPoint] = {}
     for at in bounds.together(corners):
         announce(len(done), len(corners))
         done[at] = search.at(corners[at])

@@ -75,7 +75,8 @@ def front_figure(summary: Mapping[str, Any]) -> "Figure | None":
             line = [p for n in summary["best"] if (p := summary["points"][n])[spent]]
             places = [p[spent] for p in line], [p["excess"] for p in line]
             axes.loglog(*places, color=SECOND, lw=1, label="nothing beats these")
-        if summary["trial"] and spent == "dose":
+        # The doses of a trial are useful ones.
+        if summary["trial"] and spent == "dose" and summary["damage"]["critical_dose"] is None:
             tried = [t for t in summary["trial"]["doses"] if t["excess"]]
             places = [t["dose"] for t in tried], [t["excess"] for t in tried]
             axes.loglog(*places, "x", color=SECOND, label="simulated and solved")

@@ -176,9 +176,10 @@ def trial_line(
     refuse("disk", disk, budget, "try fewer cases")
     refuse("compute_seconds", seconds, budget, "try fewer cases")
     simulate = f"about {seconds:.3g} s to simulate" if seconds else "the first one tells the time"
+    stored = f", at most {size_text(disk)} on disk" if disk else ""
     return (
-        f"{cases} cases to simulate and solve: {simulate}, {size_text(memory)} of memory or more, "
-        f"at most {size_text(disk)} on disk"
+        f"{cases} cases to simulate and solve: {simulate}, {size_text(memory)} of memory or "
+        f"more{stored}"
     )
 
 

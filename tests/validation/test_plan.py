@@ -1,12 +1,10 @@
 """Plans of a peak, whose bound is width / sqrt(electrons), and of our own scenarios."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
@@ -145,11 +143,8 @@ def test_a_plan_broken_off_goes_on_where_it_was(peaks: Peaks, tmp_path: Path) ->
     assert peaks.asked == [1.0, 2.0, 3.0]
 
 
-@pytest.mark.parametrize(("solver", "factor"), [(centroid, 1.0), (half_of_them, 2**0.5)])
-def test_a_trial_finds_how_far_a_solver_stays_behind_and_mends_the_plan(
-    solver: Callable[[xr.Dataset], xr.Dataset], factor: float, peaks: Peaks
-) -> None:
-    cases = 60
+def test_a_trial_finds_how_far_a_solver_stays_behind_and_mends_the_plan(peaks: Peaks) -> None:
+    cases = 40
     found, tried = planned_and_tried(
         lambda times: plan(
             peaks(PeakSettings()),
@@ -160,14 +155,17 @@ def test_a_trial_finds_how_far_a_solver_stays_behind_and_mends_the_plan(
             make=peaks,
         ),
         seeds=range(cases),
-        solver=solver,
+        solver=half_of_them,
     )
     assert tried is not None
     assert found.recommended is not None
-    # The standard deviation of a root mean square of n normal values is 1 / sqrt(2 n) of it.
-    assert tried.factor == pytest.approx(factor, rel=4 / np.sqrt(2 * cases))
+    # A quantile of so many errors, held with some confidence: it errs upwards.
+    assert 1.15 < tried.factor < 2**0.5 * (1 + 4 / np.sqrt(2 * cases))
+    assert spent(found.recommended, Least.DOSE) == pytest.approx(
+        (tried.factor * Z / 0.05) ** 2, rel=0.1
+    )
     low, high = tried.share
-    assert low < tried.kept / cases < high
+    assert low <= tried.kept / cases <= high
     assert high >= SHARE
 
 
