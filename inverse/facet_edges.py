@@ -85,10 +85,13 @@ def recover_edges(measurement: xr.Dataset, *, options: EdgeTracking | None = Non
         sum of the first frames that alone, over ``frame``. Else its ``spacing``, ``rotation``
         and ``zone_axis``, as from
         `echolith.inverse.lattice.recover_lattice`; over ``facet`` and ``frame`` (s) ``edge``
-        (Å from the middle, half a row beyond the outermost columns) and ``facet_length`` (Å),
-        each with ``_std``, NaN and infinite where not determined; ``angle`` (facet; ° of the
-        normal from x towards y), ``layer`` (facet; Å, distance of rows) and
-        ``drift`` (frame, axis; Å) with ``_std``. Attribute ``undetermined``.
+        (Å from the middle, half a row beyond the outermost columns; of all frames together, in
+        which rows come whole), ``single_edge`` (the same of each frame alone, whose errors share
+        nothing) and ``facet_length`` (Å), each with ``_std``, NaN and infinite where not
+        determined; ``angle`` (facet; ° of the
+        normal from x towards y), ``layer`` (facet; Å, distance of rows), ``middle`` (frame, axis;
+        Å from the first pixel) and ``drift`` (frame, axis; Å) with ``_std``. Attribute
+        ``undetermined``.
 
     Raises
     ------
@@ -179,7 +182,9 @@ def _reported(
     lattice: xr.Dataset, outlines: Outlines, seen: _Seen, model: FacetModel, times: Array
 ) -> xr.Dataset:
     lengths, length_stds = _lengths(outlines, model)
-    edges = outlines.edges - (model.normals @ _middle(outlines, model))[:, None]
+    middle = _middle(outlines, model)
+    away = (model.normals @ middle)[:, None]
+    edges, single = outlines.edges - away, outlines.single - away
     reasons = np.full(edges.shape, Reason.NONE.value, dtype="<U32")
     reasons[lengths == 0] = Reason.NO_FACET.value
     reasons[outlines.held < HELD] = Reason.OUTSIDE.value
@@ -188,11 +193,15 @@ def _reported(
     told = reasons == Reason.NONE.value
     drift = seen.drift.shift
     begin = drift[np.isfinite(drift[:, 0])][0]
+    # Rows may be known surely, how far they are apart is not.
+    scale = float(lattice["spacing_std"] / lattice["spacing"])
     values = {
         "edge": edges,
-        "edge_std": outlines.stds,
+        "edge_std": np.hypot(outlines.stds, scale * edges),
+        "single_edge": single,
+        "single_edge_std": np.hypot(outlines.single_stds, scale * single),
         "facet_length": lengths,
-        "facet_length_std": length_stds,
+        "facet_length_std": np.hypot(length_stds, scale * lengths),
     }
     return xr.Dataset(
         {name: lattice[name] for name in LATTICE}
@@ -208,6 +217,7 @@ def _reported(
             "reason": (("facet", "frame"), reasons),
             "angle": ("facet", np.degrees(model.angles) % 360, {"units": "°"}),
             "layer": ("facet", model.layers, {"units": "Å"}),
+            "middle": (("frame", "axis"), outlines.origin + middle + drift, {"units": "Å"}),
             "drift": (("frame", "axis"), drift - begin, {"units": "Å"}),
             "drift_std": (
                 ("frame", "axis"),
@@ -228,9 +238,10 @@ def _lengths(outlines: Outlines, model: FacetModel) -> tuple[Array, Array]:
     """Return lengths of facets and their standard deviations, (facets, frames), Å; 0: no facet."""
     lengths, stds = _with_stds(outlines.edges, outlines.stds, model)
     absent = lengths < np.maximum(SHORTEST, 2 * stds)
-    # What is no facet must not cut its neighbours short.
-    lengths, stds = _with_stds(np.where(absent, NOWHERE, outlines.edges), outlines.stds, model)
-    return np.where(absent, 0, lengths), stds
+    # What may be no facet may cut its neighbours short, or not: they are somewhere between.
+    without, more = _with_stds(np.where(absent, NOWHERE, outlines.edges), outlines.stds, model)
+    both = np.sqrt((stds**2 + more**2) / 2 + (without - lengths) ** 2 / 12)
+    return np.where(absent, 0, (lengths + without) / 2), both
 
 
 def _with_stds(edges: Array, edge_stds: Array, model: FacetModel) -> tuple[Array, Array]:

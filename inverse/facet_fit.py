@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 
 from echolith.inverse.facet_model import FacetModel
 from echolith.inverse.facet_outline import inner_sums, outline
+from echolith.inverse.facet_steps import stepped
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -40,12 +41,19 @@ class Outlines:
 
     Attributes
     ----------
+    origin : array, (2,)
+        One of the columns, x, y, Å.
+    single, single_stds : array, (facets, frames)
+        Distance of each edge from it, of that frame alone, Å; NaN: the frame shows no lattice.
     edges, stds : array, (facets, frames)
-        Distance of each edge from one of the columns, Å; NaN: the frame shows no lattice.
+        The same of all frames together, in which rows come whole.
     held : array, (facets, frames)
         Part of the columns about an edge that is in the field.
     """
 
+    origin: Array
+    single: Array
+    single_stds: Array
     edges: Array
     stds: Array
     held: Array
@@ -74,32 +82,56 @@ def fitted_outlines(
     rows = model.rows(columns)
     fit = partial(outline, rows=rows, shares=model.shares, layers=model.layers, angles=model.angles)
     means = np.full(len(columns), strength)
-    begin, _, _ = fit(
+    begin = fit(
         _mean(early),
         means,
         start=radius / model.layers,
         scale=model.scale * len(early),
         width=int(radius / model.layers.min()),
         rounds=2 * ROUNDS,
+        keep=False,
+    )[0]
+    gaps = np.rint(
+        np.diff(times[known], prepend=-np.inf) / np.median(np.diff(times, append=np.inf))
     )
-    gaps = np.diff(times[known], prepend=-np.inf) / np.median(np.diff(times, append=np.inf))
-    widths = WIDTH * np.clip(np.nan_to_num(np.rint(gaps), nan=1), 1, LONGEST).astype(int)
-    edges, stds, held = np.full((3, len(times), len(rows)), np.nan)
-    for _ in range(REFINED):
-        last = begin
-        for n, width in zip(known, widths, strict=True):
-            last, stds[n], held[n] = fit(
+    gaps = np.clip(np.nan_to_num(gaps, nan=1), 1, LONGEST).astype(int)
+    whole, spread = np.full((2, len(known), len(rows)), np.nan)
+    for again in range(REFINED):
+        seen, last = [], begin
+        for at, n in enumerate(known):
+            one = fit(
                 signals[n].astype(float),
                 means,
-                start=last,
+                start=whole[at] if again else last,
                 scale=model.scale,
-                width=int(width),
-                rounds=ROUNDS,
+                width=WIDTH * (1 if again else int(gaps[at])),
+                rounds=1 if again else ROUNDS,
+                keep=bool(again),
             )
-            edges[n] = last
-        means = _inner_means(signals, columns, rows, edges, strength)
+            seen.append(one)
+            last = one[0]
+        whole, spread = _stepped(seen, gaps)
+        means = _inner_means(signals[known], columns, rows, whole, strength)
+    alone = np.array([one[:3] for one in seen]).transpose(1, 2, 0)
     layers = model.layers[:, None]
-    return Outlines(edges=(edges.T + 0.5) * layers, stds=stds.T * layers, held=held.T)
+    values = [(alone[0] + 0.5) * layers, alone[1] * layers]
+    values += [(whole.T + 0.5) * layers, spread.T * layers, alone[2]]
+    every = np.full((len(values), len(rows), len(times)), np.nan)
+    every[:, :, known] = values
+    names = ("single", "single_stds", "edges", "stds", "held")
+    return Outlines(origin=origin, **dict(zip(names, every, strict=True)))
+
+
+def _stepped(seen: list[tuple[Array, ...]], gaps: Indices) -> tuple[Array, Array]:
+    """Return edges and their standard deviations from all frames together, (frames, facets)."""
+    widest = max(one[3].shape[1] for one in seen)
+    logs = np.array(
+        [np.pad(one[3], ((0, 0), (0, widest - one[3].shape[1])), "edge") for one in seen]
+    )
+    lows, corners = (np.array([one[n] for one in seen]) for n in (4, 5))
+    each = [stepped(logs[:, n], lows[:, n], corners[:, n], gaps) for n in range(logs.shape[1])]
+    mean, std = np.array(each).transpose(1, 2, 0)
+    return mean, std
 
 
 def _about(mean: Array, columns: Array) -> tuple[Array, float, float]:

@@ -137,18 +137,19 @@ def _advances(found: xr.Dataset) -> Array:
         if many:
             ends = [told[:many], told[-many:]]
             early, late = (edge[end].mean() for end in ends)
-            variance = sum((std[end] ** 2).sum() / many**2 for end in ends)
+            # Errors of one rest are the same ones.
+            variance = sum((std[end] ** 2).mean() for end in ends)
             advances[n] = (late - early) / np.sqrt(variance)
     return advances
 
 
 def _growth(facet: xr.Dataset, options: GrowthLawOptions) -> _Growth:
-    if int(facet["edge"].notnull().sum()) < FEWEST:
+    if int(facet["single_edge"].notnull().sum()) < FEWEST:
         return _Growth()
     found = growth_law(
         facet["frame"].values,
-        facet["edge"].values,
-        length_std=facet["edge_std"].values,
+        facet["single_edge"].values,
+        length_std=facet["single_edge_std"].values,
         options=options,
     )
     law, probability = str(found["supported"].values), float(found["probability"][0])
@@ -158,12 +159,18 @@ def _growth(facet: xr.Dataset, options: GrowthLawOptions) -> _Growth:
     ends = facet["frame"].values[[0, -1]]
     # The piece that goes the farthest: a change may be so sudden that its speed means nothing.
     piece = int(np.argmax(found["velocity"].values * np.diff([ends[0], *changes, ends[1]])))
-    begins = piece and "change_time" in found
+    speed = float(found["velocity"][piece])
+    start, std = np.nan, np.inf
+    if piece and "change_time" in found:
+        # The row there at the start is up to half a row from where steady growth begins.
+        early = float(facet["layer"]) / 12**0.5 / max(abs(speed), 1e-9)
+        start = float(found["change_time"][piece - 1])
+        std = float(np.hypot(found["change_time_std"][piece - 1], early))
     return _Growth(
         law=law,
         probability=probability,
-        speed=float(found["velocity"][piece]),
+        speed=speed,
         speed_std=float(found["velocity_std"][piece]),
-        start_time=float(found["change_time"][piece - 1]) if begins else np.nan,
-        start_time_std=float(found["change_time_std"][piece - 1]) if begins else np.inf,
+        start_time=start,
+        start_time_std=std,
     )

@@ -1,15 +1,19 @@
 """Where each facet of a crystal ends, from the signals of its columns: a likelihood of whole rows.
 
-Along a facet the columns form rows. With the facet's edge at x rows, those below are there and the
-outermost in part: each is there by ``o_j(x) = clip(x - j + 1, 0, 1)``. Of signals z with means m
-inside the crystal, the log likelihood of x is
+Along a facet the columns form rows. While a frame is taken, an edge that moves goes by w rows,
+which are there in part: with its mean at x rows, each is there by
+
+    o_j(x) = clip((x - j) / w + (1 + 1/w) / 2, 0, 1).
+
+w is one of `WAYS`, each as likely beforehand. Of signals z with means m inside the crystal, the log
+likelihood of x is
 
     L(x) = k sum_j [o_j sum_c m z - sum_c m² (o_j² s_0 / 2 + sum_n o_j o_(j-n) s_n)],
 
 sums over the columns c of a row that the other facets leave, weighed by how far they do; s_n is the
 share of rows n apart in the sum of G over the lattice, and k the inverse of that sum's variance
 (`echolith.inverse.facet_columns`). Facets are gone through in turn a few times. An estimate is the
-mean of ``exp L`` over x, its uncertainty the standard deviation.
+posterior mean of x, its uncertainty the standard deviation.
 """
 
 import numpy as np
@@ -22,19 +26,21 @@ FINE = 8
 """Places tried within a row."""
 APART = 4
 """Rows that share something with one another."""
+WAYS = (1, 2, 4)
+"""Rows by which a facet may move in a frame; one at rest is the end of a way of 1."""
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
-def presence(row: float, edge: float) -> float:
-    """Return the part of a row that is there."""
-    return min(max(edge - row + 1.0, 0.0), 1.0)
+def presence(row: float, edge: float, way: float) -> float:
+    """Return the part of a row that is there, of an edge that goes by some rows."""
+    return min(max((edge - row) / way + (1.0 + 1.0 / way) / 2.0, 0.0), 1.0)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
-def facet_posterior(
+def facet_likelihood(
     gain: Array, square: Array, shares: Array, first: int, low: int, high: int
-) -> tuple[float, float]:
-    """Return mean and standard deviation of the edge of one facet, in rows.
+) -> Array:
+    """Return the log likelihood of the edge of one facet at `FINE` places in each row.
 
     Parameters
     ----------
@@ -48,22 +54,32 @@ def facet_posterior(
         Rows between which the edge is.
     """
     points = (high - low) * FINE + 1
-    logs = np.empty(points)
+    logs = np.empty((len(WAYS), points))
     there = np.zeros(len(gain))
+    for w in range(len(WAYS)):
+        for p in range(points):
+            edge = low + p / FINE
+            total = 0.0
+            for j in range(min(int(edge + (WAYS[w] + 1) / 2) - first + 1, len(gain))):
+                there[j] = presence(first + j, edge, WAYS[w])
+                below = 0.5 * shares[0] * there[j]
+                for n in range(1, APART + 1):
+                    below += shares[n] * (there[j - n] if j >= n else 1.0)
+                total += there[j] * (gain[j] - square[j] * below)
+            logs[w, p] = total
+    found = np.empty(points)
     for p in range(points):
-        edge = low + p / FINE
-        total = 0.0
-        last = min(int(np.ceil(edge)) - first + 1, len(gain))
-        for j in range(last):
-            there[j] = presence(first + j, edge)
-            below = 0.5 * shares[0] * there[j]
-            for n in range(1, APART + 1):
-                below += shares[n] * (there[j - n] if j >= n else 1.0)
-            total += there[j] * (gain[j] - square[j] * below)
-        logs[p] = total
+        top = logs[:, p].max()
+        found[p] = top + np.log(np.exp(logs[:, p] - top).mean())
+    return found
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+def facet_posterior(logs: Array, low: int) -> tuple[float, float]:
+    """Return mean and standard deviation of an edge, in rows, of likelihoods from a row on."""
     top = logs.max()
     weight = mean = second = 0.0
-    for p in range(points):
+    for p in range(len(logs)):
         share = np.exp(logs[p] - top)
         weight += share
         mean += share * p
@@ -106,8 +122,12 @@ def outline(
     scale: float,
     width: int,
     rounds: int,
-) -> tuple[Array, Array, Array]:
+    keep: bool,
+) -> tuple[Array, Array, Array, Array, npt.NDArray[np.int64], Array]:
     """Return edges, their standard deviations (both in rows), and the part of them in the field.
+
+    And log likelihoods (facets, places), the row where they begin, and where the corner is that
+    the other facets make; farther out they do not change.
 
     Parameters
     ----------
@@ -129,18 +149,24 @@ def outline(
     width : int
         Rows to each side of the start that are looked at.
     rounds : int
+    keep : bool
+        Whether each facet is fitted with the others as they are at the start.
     """
     facets, columns = rows.shape
     edges, stds, seen = start.copy(), np.zeros(facets), np.zeros(facets)
+    logs = np.empty((facets, 2 * width * FINE + 1))
+    lows, corners = np.zeros(facets, dtype=np.int64), np.zeros(facets)
     for _ in range(rounds):
         for i in range(facets):
-            middle = int(np.round(edges[i]))
+            others = start if keep else edges
+            middle = int(np.round(others[i]))
             low = middle - width
             # Farther out than the corner that the others make a facet cuts nothing off.
-            corner = support(i, (edges + 0.5) * layers, angles) / layers[i] + 0.5
+            corner = support(i, (others + 0.5) * layers, angles) / layers[i] + 0.5
             high = max(min(middle + width, int(np.ceil(corner))), low + 1)
+            lows[i], corners[i] = low, max(corner, low + 1.0)
             first = low - APART
-            gain, square = np.zeros(high - first + 1), np.zeros(high - first + 1)
+            gain, square = np.zeros(high - first + 3), np.zeros(high - first + 3)
             near = held = 0.0
             for c in range(columns):
                 j = rows[i, c] - first
@@ -149,10 +175,10 @@ def outline(
                 left = 1.0
                 for k in range(facets):
                     if k != i and left > 0:
-                        left *= presence(rows[k, c], edges[k])
+                        left *= presence(rows[k, c], others[k], 1.0)
                 if left <= 0:
                     continue
-                about = abs(rows[i, c] - edges[i]) < 3
+                about = abs(rows[i, c] - others[i]) < 3
                 if about:
                     near += left
                 if np.isnan(signals[c]):
@@ -161,9 +187,11 @@ def outline(
                     held += left
                 gain[j] += scale * left * means[c] * signals[c]
                 square[j] += scale * left * means[c] ** 2
-            edges[i], stds[i] = facet_posterior(gain, square, shares[i], first, low, high)
+            found = facet_likelihood(gain, square, shares[i], first, low, high)
+            edges[i], stds[i] = facet_posterior(found, low)
+            logs[i, : len(found)], logs[i, len(found) :] = found, found[-1]
             seen[i] = held / near if near > 0 else 1.0
-    return edges, stds, seen
+    return edges, stds, seen, logs, lows, corners
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]

@@ -257,8 +257,9 @@ def pictures(content: ReportContent) -> dict[str, Picture]:
         "facets": (
             growth_figures.facet_growth,
             "Facets",
-            "Edges and lengths of facets against time",
-            "Points: estimates, bands: 95 % intervals; lines: truth. Those that advance most; "
+            "Outline in the last frame, edges and lengths of facets against time",
+            "Left: the frame, slightly smoothed, with the outlines found and true. Points: "
+            "estimates, bands: 95 % intervals; lines: truth. Those that advance most; "
             "the particle's middle, which is free, is where edges fit the true ones best.",
         ),
         "growth": (

@@ -39,7 +39,7 @@ def test_edges_are_near_the_bound_and_the_switch_is_found_within_a_frame() -> No
     growth = scenario.build(3)
     mean, truth = scenario.forward(growth).compute(), scenario.truth(growth)
     bound = cramer_rao(scenario, seed=3)
-    errors, pulls = [], []
+    errors, pulls, switches = [], [], []
     for seed in range(4):
         counts = scenario.noise.sample(mean, seed=seed)
         found = scenario.gauge(scenario.solver(counts), truth)
@@ -49,8 +49,12 @@ def test_edges_are_near_the_bound_and_the_switch_is_found_within_a_frame() -> No
         laws = found["law"].values[[FIRST, SECOND]]
         assert laws[1] == GrowthLaw.PIECEWISE_LINEAR.value
         assert laws[0] in (GrowthLaw.PIECEWISE_LINEAR.value, "")
-        assert abs(float(found["switch_time"]) - float(truth["switch_time"])) < 0.04
+        away = float(found["switch_time"] - truth["switch_time"])
+        assert abs(away) < 4 * float(found["switch_time_std"])
+        switches.append(away)
+    # A row takes longer than a frame here, and growth starts anywhere within one.
+    assert np.sqrt(np.mean(np.square(switches))) < 0.04
     rms = float(np.sqrt(np.mean(np.concatenate(errors) ** 2)))
-    # Whole rows are easier to tell than parts of them, which the bound is of.
-    assert 0.4 * float(bound["edge"]) < rms < 1.5 * float(bound["edge"])
+    # The bound is of single frames whose rows may be there in part; whole rows persist.
+    assert rms < 0.6 * float(bound["edge"])
     assert np.mean(np.concatenate(pulls) ** 2) < 1.3

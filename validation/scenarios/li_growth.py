@@ -22,7 +22,7 @@ from echolith.structures.metal_growth import MetalGrowth, growth_truth
 from echolith.units import Angstrom, Degree
 from echolith.validation.exposure import LITHIUM_DOSE, LITHIUM_SOURCE, Exposure, SameTime
 from echolith.validation.growth_bound import growth_information
-from echolith.validation.metrics import NamedMetric, absolute_error
+from echolith.validation.metrics import absolute_error, root_mean_square
 from echolith.validation.scenario import Scenario
 
 SUMMARY = "Growing lithium particle, HRTEM movie: edges of facets, speeds, switch of direction"
@@ -63,8 +63,8 @@ def li_growth(settings: LiGrowthSettings) -> Scenario:
         solver=partial(recover_growth, options=settings.solver),
         gauge=common_middle,
         metrics=(
-            _root_mean_square("edge"),
-            _root_mean_square("facet_length"),
+            root_mean_square("edge", unit="Å"),
+            root_mean_square("facet_length", unit="Å"),
             absolute_error("first_speed", unit="Å/s", scale=1.0),
             absolute_error("second_speed", unit="Å/s", scale=1.0),
             absolute_error("switch_time", unit="ms", scale=1e3),
@@ -122,15 +122,7 @@ def common_middle(estimate: xr.Dataset, truth: xr.Dataset) -> xr.Dataset:
     shift = np.linalg.lstsq(normal / std[:, None], error[facet, frame] / std, rcond=None)[0]
     every = np.radians(truth["angle"])
     moved = named["edge"] - shift[0] * np.cos(every) - shift[1] * np.sin(every)
-    return named.assign(edge=moved.transpose(*truth["edge"].dims).assign_attrs(units="Å"))
-
-
-def _root_mean_square(variable: str) -> NamedMetric:
-    """Root-mean-square error over the facets and frames that both know."""
-
-    def error(estimate: xr.Dataset, truth: xr.Dataset) -> float:
-        if variable not in estimate:
-            return float("nan")
-        return float(np.sqrt(((estimate[variable] - truth[variable]) ** 2).mean()))
-
-    return NamedMetric(name=f"{variable}_rms", unit="Å", function=error)
+    found = {"edge": moved.transpose(*truth["edge"].dims).assign_attrs(units="Å")}
+    if "middle" in named:
+        found["middle"] = (named["middle"] + shift).assign_attrs(units="Å")
+    return named.assign(found)
