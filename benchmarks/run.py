@@ -39,6 +39,7 @@ SUBJECTS = (
     "growth",
     "hrtem",
     "false_lattices",
+    "plan",
 )
 
 

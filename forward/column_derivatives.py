@@ -145,7 +145,7 @@ def exit_waves(cell: Supercell, *, beam: Beam, largest_angle: float, workers: in
     inside = np.flatnonzero(aperture(vectors[..., 0], vectors[..., 1], beam=flat))
     limit = largest_angle * 1e-3 / wavelength(beam.energy)
     kept = np.flatnonzero(np.linalg.norm(vectors, axis=-1).ravel() <= limit)
-    medium = _medium(cell, beam.energy)
+    medium = _medium(cell, beam.energy, workers)
     matrix = np.empty((1 + len(KINDS) * cell.columns, len(inside), len(kept)), dtype=np.complex64)
 
     def some(start: int) -> None:
@@ -173,7 +173,7 @@ class _Medium:
     propagator: Waves
 
 
-def _medium(cell: Supercell, energy: float) -> _Medium:
+def _medium(cell: Supercell, energy: float, workers: int) -> _Medium:
     grid, finer = cell.grid, cell.grid.finer()
     passed = grid.antialias(np.linalg.norm(grid.vectors, axis=-1))
     sigma = interaction_constant(energy)
@@ -184,7 +184,8 @@ def _medium(cell: Supercell, energy: float) -> _Medium:
     change: list[dict[int, Waves]] = [{} for _ in range(len(KINDS) * cell.columns)]
     factors = ScatteringFactors(grid=finer)
     repeated = _repeated(cell, finer)
-    for n in range(cell.slices):
+
+    def fill(n: int) -> None:
         potentials = [
             _spectrum(cell, finer, factors, (labels == n) & (cell.groups == g))
             for g in range(cell.columns)
@@ -199,6 +200,9 @@ def _medium(cell: Supercell, energy: float) -> _Medium:
             for kind, slope in enumerate([*slopes, spectrum]):
                 moved = 1j * sigma * _real_space(slope, finer) * wave
                 change[len(KINDS) * g + kind][n] = band_limited(moved, grid)
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(fill, range(cell.slices)))
     return _Medium(
         transmission=transmission,
         change=change,
