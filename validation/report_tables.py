@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from echolith.validation.distance_figures import Z95, error_unit, known_errors, long_name
 from echolith.validation.statistics_figures import kind_name
-from echolith.validation.tables import Reading, decimals, readable, readings
+from echolith.validation.tables import LARGE, Reading, decimals, readable, readings
 
 if TYPE_CHECKING:
     from echolith.validation.report import ReportContent
@@ -24,7 +24,9 @@ def printed(
     """Print a number in the unit people read; a dash where there is none."""
     if value is None:
         return "–"
-    return f"{value * unit.factor:{'+' if sign else ''}.{digits}f}".replace("-", MINUS)
+    read = value * unit.factor
+    form = f".{digits}f" if abs(read) < LARGE else ".5g"
+    return f"{read:{'+' if sign else ''}{form}}".replace("-", MINUS)
 
 
 def _interval(

@@ -7,6 +7,10 @@ from typing import Any, NamedTuple
 
 PRINTED = {"Å": ("pm", 100.0)}
 """Unit of the data to the unit people read small numbers in, and the factor."""
+VOLUMES = {"Å³": ("nm³", 1e-3)}
+"""The same of large numbers."""
+LARGE = 1e6
+"""From which five digits of a number are printed."""
 
 
 class Reading(NamedTuple):
@@ -25,6 +29,8 @@ def readable(unit: str, sizes: Iterable[float | None] = ()) -> Reading:
     ('pm', 'Å', 'rad')
     """
     known = [abs(size) for size in sizes if size]
+    if unit in VOLUMES and known and median(known) >= 1e3:
+        return Reading(*VOLUMES[unit])
     if unit not in PRINTED or (known and median(known) >= 1):
         return Reading(unit, 1.0)
     return Reading(*PRINTED[unit])
@@ -157,4 +163,6 @@ def _scaled(value: float | None, factor: float) -> float | None:
 
 def _number(value: float | None, form: str) -> str:
     width = int("".join(c for c in form.split(".")[0] if c.isdigit()))
+    if value is not None and abs(value) >= LARGE:
+        return format(value, f"{'+' if form.startswith('+') else ''}{width}.5g")
     return f"{'-':>{width}}" if value is None else format(value, form)
