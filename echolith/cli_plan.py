@@ -70,9 +70,14 @@ def plan(
     python: Python = None,
     out: Out = None,
     workers: Workers = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Dask scheduler whose workers run a trial, e.g. tcp://10.0.0.5:8786."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Find the settings that reach a precision at the least dose or time."""
+    from echolith.validation.dask_cases import scheduler_at
     from echolith.validation.plan import Budget, Least, Plan
     from echolith.validation.plan import plan as planned
     from echolith.validation.plan_axes import parse_axes
@@ -86,7 +91,11 @@ def plan(
     chosen = resolve(scenario, settings, config, None)
     ranges, errors = parse_axes(over), numbers(target)
     allowed = Budget(**known_budget(budget or []))
-    with session(strict=False, workers=workers) as progress, TemporaryDirectory() as scratch:
+    with (
+        session(strict=False, workers=workers) as progress,
+        TemporaryDirectory() as scratch,
+        scheduler_at(scheduler),
+    ):
         progress.announce("bounds")
 
         def say(line: str) -> None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from contextvars import ContextVar
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -18,13 +19,14 @@ from echolith.processors import threads
 T = TypeVar("T")
 ONE_THREAD = {"scheduler": "synchronous", "num_workers": 1}
 _ALONE = Lock()
+_CLIENT: ContextVar[Any] = ContextVar("client", default=None)
 
 
 def as_finished(function: Callable[[int], T], seeds: Iterable[int]) -> Iterator[tuple[int, T]]:
     """Yield each seed and what a function returns for it, in the order in which they end.
 
-    They run on the current client of ``dask.distributed`` where there is one (local cluster or
-    scheduler, see `scheduler_at`), else in threads, as many as Dask's ``num_workers``.
+    They run on a scheduler (see `scheduler_at`) or the current client of ``dask.distributed`` where
+    there is one, else in threads, as many as Dask's ``num_workers``.
 
     Parameters
     ----------
@@ -55,8 +57,10 @@ def _executor() -> Iterator[Callable[..., Any]]:
 
 
 def _client() -> Any:
-    """Return the current client; there is none where nobody has imported its package."""
-    distributed = sys.modules.get("distributed")
+    """Return the client chosen, else Dask's; there is none where nobody imported its package."""
+    chosen, distributed = _CLIENT.get(), sys.modules.get("distributed")
+    if chosen is not None:
+        return chosen
     try:
         return None if distributed is None else distributed.default_client()
     except ValueError:
@@ -89,11 +93,16 @@ def scheduler_at(address: str | None) -> Iterator[None]:
     from distributed import Client
 
     try:
-        client = Client(address, timeout=10, set_as_default=True)  # type: ignore[no-untyped-call]
+        # Not the default of Dask: what is computed beside the cases stays here.
+        client = Client(address, timeout=10, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, TypeError) as error:
         raise BadInputError(
             f"no Dask scheduler answers at '{address}' ({error}); expected an address such as "
             "tcp://127.0.0.1:8786, as 'dask scheduler' prints it"
         ) from None
-    with client:
+    token = _CLIENT.set(client)
+    try:
         yield
+    finally:
+        _CLIENT.reset(token)
+        client.close()  # type: ignore[no-untyped-call]
