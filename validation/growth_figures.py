@@ -30,12 +30,10 @@ def facet_growth(content: "ReportContent") -> "Figure | None":
     found = content.estimate
     if "edge" not in found or "facet_length" not in found or "facet" not in found.dims:
         return None
-    spans = np.nanmax(found["edge"], axis=1, initial=-1e9) - np.nanmin(
-        found["edge"], axis=1, initial=1e9
-    )
     if content.truth is not None:
         found = common_middle(found, content.truth)
-    shown = found.isel(facet=np.sort(np.argsort(spans)[::-1][:MOST]))
+    spans = found["edge"].max("frame") - found["edge"].min("frame")
+    shown = found.isel(facet=np.sort(np.argsort(spans.fillna(-1).values)[::-1][:MOST]))
     with style():
         figure = new_figure(13.4, 3.9)
         image, left, right = figure.subplots(1, 3)
