@@ -1,6 +1,5 @@
 """What published settings could have given: bounds, and errors of simulated round trips."""
 
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,9 @@ from echolith.validation.case_store import CaseStore
 from echolith.validation.catalogue import scenario
 from echolith.validation.papers import Condition, Paper, Printed
 from echolith.validation.round_trip import RoundTrip, round_trip
+
+FACTORS = {("1", "ppm"): 1e6}
+"""From the unit of an error to that of its bound."""
 
 
 def papers_tried(
@@ -150,20 +152,23 @@ def _row(printed: Printed, figures: Mapping[str, Any]) -> dict[str, Any]:
     # A value of a map has its bound under its own name, one of a field beside that of the mean.
     one = bounds.get(f"{name}_single") or (bounds.get(name) if single else None)
     all_of_it = bounds.get(name) if whole else None
-    known = [entry for entry in (single, whole, one, all_of_it) if entry]
+    known = [entry for entry in (one, all_of_it, single, whole) if entry]
+    unit = known[0]["unit"] if known else ""
     return {
         "quantity": name,
         "printed": printed.error,
         "kind": printed.kind,
         "where": printed.where,
-        "unit": known[0]["unit"] if known else "",
-        "bound": _value(one),
-        "error": _value(single),
-        "bound_whole": _value(all_of_it),
-        "error_whole": _value(whole),
+        "unit": unit,
+        "bound": _value(one, unit),
+        "error": _value(single, unit),
+        "bound_whole": _value(all_of_it, unit),
+        "error_whole": _value(whole, unit),
     }
 
 
-def _value(entry: Mapping[str, Any] | None) -> float | None:
-    value = None if entry is None else entry["value"]
-    return None if value is None or not math.isfinite(value) else float(value)
+def _value(entry: Mapping[str, Any] | None, unit: str) -> float | None:
+    if entry is None or entry["value"] is None:
+        return None
+    factor = 1.0 if entry["unit"] == unit else FACTORS[entry["unit"], unit]
+    return factor * float(entry["value"])

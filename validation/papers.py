@@ -21,7 +21,7 @@ class Printed:
     quantity : str
         Of the scenario: one of its quantities, of its kinds of single value, or of its metrics.
     error : float, optional
-        In the scenario's unit; None: none is printed.
+        In the unit of the scenario's bound; None: none is printed.
     kind : str
         What kind of error it is.
     where : str

@@ -81,6 +81,17 @@ def test_bound_and_error_stand_beside_what_is_printed(
     assert charge["error_whole"] < 4 * charge["bound_whole"]
 
 
+def test_errors_are_told_in_the_unit_of_their_bounds() -> None:
+    whole = PAPERS["colalongo-2024"]
+    small = {"curve": {"scan": [6, 6]}, "solver": {"drift": [0.0, 0.0]}}
+    conditions = (replace(whole.conditions[1], settings=small),)
+    content = papers_tried({"small": replace(whole, conditions=conditions)}, seeds=range(2))
+    strain = content["papers"]["small"]["conditions"][0]["rows"][0]
+    assert strain["unit"] == "ppm"
+    # 72 values near the bound, which is that of the whole map's mean: a factor of two is plenty.
+    assert 0.5 < strain["error"] / strain["bound"] < 2
+
+
 def test_the_page_names_its_sources_and_needs_nothing_else(
     tried: tuple[dict[str, Any], Path],
 ) -> None:
