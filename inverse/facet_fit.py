@@ -6,6 +6,7 @@ strength for all columns give the strengths of columns well inside, these better
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -122,7 +123,7 @@ def fitted_outlines(
     return Outlines(origin=origin, **dict(zip(names, every, strict=True)))
 
 
-def _stepped(seen: list[tuple[Array, ...]], gaps: Indices) -> tuple[Array, Array]:
+def _stepped(seen: list[Any], gaps: Indices) -> tuple[Array, Array]:
     """Return edges and their standard deviations from all frames together, (frames, facets)."""
     widest = max(one[3].shape[1] for one in seen)
     logs = np.array(

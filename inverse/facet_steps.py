@@ -54,8 +54,10 @@ def stepped(
         # Beforehand any probability is as likely.
         rests = (1 + float(rested)) / (2 + len(frames))
     told = _passed(frames, gaps, _prior(rows, rests))
-    mean, square = np.array([frame.moments(pairs) for frame, pairs in told])[::-1].T
-    return mean, np.sqrt(np.maximum(square - mean**2, 0))
+    # Of an edge that moves a step of the grid is known to its width at best.
+    found = [(*frame.moments(pairs), (1 - np.trace(pairs)) / 12 / FINE**2) for frame, pairs in told]
+    mean, square, step = np.array(found)[::-1].T
+    return mean, np.sqrt(np.maximum(square - mean**2, 0) + np.maximum(step, 0))
 
 
 class _Frame:

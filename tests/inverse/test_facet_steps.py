@@ -37,7 +37,8 @@ def by_paths(logs: Array, gaps: npt.NDArray[np.int64], rests: float) -> tuple[Ar
             part = slice(FINE * min(n, m), FINE * max(n, m) + 1)
             likelihood, x = np.exp(logs[f, part]), PLACES[part]
             weight *= prior[n, m] * likelihood.mean()
-            means.append(likelihood @ np.stack([x, x**2], axis=1) / likelihood.sum())
+            step = (n != m) / 12 / FINE**2
+            means.append(likelihood @ np.stack([x, x**2 + step], axis=1) / likelihood.sum())
         total += weight
         rested += weight * sum(n == m for n, m in pairs)
         moments += weight * np.transpose(means)
