@@ -21,6 +21,8 @@ from echolith.units import Electronvolt
 
 Array = npt.NDArray[np.float64]
 
+LINE = 0.02
+"""Width over length of a pattern, below which its spots are on one line."""
 UNLIKELY = 1e-6
 """Probability by the quick search, below which a crystal is none."""
 REACH = 1.3
@@ -120,6 +122,8 @@ def crystal_evidence(
     explained = sum(int(one.fit.matched.sum()) for one in grains)
     if explained < options.explained * count:
         why = f"crystals explain {explained} of them" if grains else "no crystal explains them"
+        if _on_one_line(spots.places):
+            why = "all on one line, which no turn about it changes"
         undetermined.append(f"orientation: {count} spots, {why}")
         return nothing
     for one, suffix in zip(grains, ("", "_2"), strict=False):
@@ -129,6 +133,12 @@ def crystal_evidence(
     for one in grains:
         absent *= [1 - one.probability.get(phase.name, 0.0) for phase in candidates]
     return CrystalEvidence(probability=1 - absent, unknown=0.0, variables=variables)
+
+
+def _on_one_line(places: Array) -> bool:
+    """Return whether spots are on a line through the centre, within a degree or so."""
+    sizes = np.linalg.svd(places, compute_uv=False)
+    return bool(sizes[1] < LINE * sizes[0])
 
 
 def _places(spots: FoundSpots) -> dict[str, xr.DataArray]:

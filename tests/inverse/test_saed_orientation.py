@@ -145,11 +145,15 @@ def test_few_spots_fix_no_orientation_and_the_reason_says_how_many() -> None:
     assert probability == {"Li": 0.5, "Na": 0.5}
 
 
-def test_spots_of_no_lattice_are_no_crystal() -> None:
+@pytest.mark.parametrize(("line", "why"), [(False, "no crystal"), (True, "all on one line")])
+def test_spots_of_no_lattice_or_on_one_line_are_no_crystal(line: bool, why: str) -> None:
     spots = spots_of(drawn(np.random.default_rng(3)), seed=2)
     rng = np.random.default_rng(5)
+    places = rng.uniform(-200, 200, spots.places.shape)
+    if line:
+        places[:, 1] = 0.3 * places[:, 0]
     anywhere = FoundSpots(
-        places=rng.uniform(-200, 200, spots.places.shape),
+        places=places,
         place_std=spots.place_std,
         electrons=spots.electrons,
         electrons_std=spots.electrons_std,
@@ -158,7 +162,7 @@ def test_spots_of_no_lattice_are_no_crystal() -> None:
     )
     found, _, reasons = evidence(anywhere)
     assert "orientation" not in found
-    assert any(reason.startswith("orientation:") for reason in reasons)
+    assert any(reason.startswith("orientation:") and why in reason for reason in reasons)
 
 
 @pytest.mark.parametrize("uvw", [(1, 1, 1), (0, 1, 2)])
