@@ -31,11 +31,11 @@ def planner(
             uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
         )
         address = f"http://127.0.0.1:{port}/"
-        typer.echo(f"planner: {address} (Ctrl-C stops it)")
-        if open_page:
-            typer.launch(address)
         # Ctrl-C is how it is meant to end: uvicorn closes, then passes the interrupt on.
         with contextlib.suppress(KeyboardInterrupt):
+            typer.echo(f"planner: {address} (Ctrl-C stops it)")
+            if open_page:
+                typer.launch(address)
             server.run(sockets=[listening])
         app.state.jobs.close()
 

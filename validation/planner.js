@@ -6,8 +6,8 @@ import { chart, number } from "/planner_chart.js";
 const page = crypto.randomUUID();
 const at = (id) => document.getElementById(id);
 const state = { form: null, fields: {}, axes: {}, plotted: null, lines: {}, units: {}, target: {} };
-const LABELS = { share: "Share of measurements", least: "As little as can be of", dose: "Largest dose", seconds: "Longest exposure / s", factor: "Solver’s errors / bound", trial: "Measurements to try", seed: "Seed of the specimen" };
-const HELPS = { share: "that keep to the allowed error", dose: "empty: the largest published", factor: "1: an ideal solver", trial: "simulated at the result; empty: none" };
+const LABELS = { share: "Share of measurements", least: "As little as can be of", dose: "Largest dose", seconds: "Longest exposure / s", critical_dose: "Critical dose", factor: "Solver’s errors / bound", trial: "Measurements to try", seed: "Seed of the specimen" };
+const HELPS = { share: "that keep to the allowed error", dose: "empty: the largest published", critical_dose: "of the specimen; empty: nothing fades", factor: "1: an ideal solver", trial: "simulated at the result; empty: none" };
 
 function element(name, properties = {}, ...inside) {
   const made = document.createElement(name);
@@ -218,7 +218,7 @@ function typed() {
     over: Object.fromEntries(axes.map((name) => [name, state.axes[name].range.value])),
     point: Object.fromEntries(axes.map((name) => [name, state.fields[name].input.value])),
     target: filled(state.target),
-    budget: Object.fromEntries(["dose", "seconds"].map((name) => [name, at(`budget.${name}`).value.trim()]).filter(([, value]) => value)),
+    budget: Object.fromEntries(["dose", "seconds", "critical_dose"].map((name) => [name, at(`budget.${name}`).value.trim()]).filter(([, value]) => value)),
     share: at("share").value, factor: at("factor").value, trial: at("trial").value, least: at("least").value,
   };
 }
@@ -325,12 +325,12 @@ function line(axis, quantity) {
 // ---- plan and preview
 
 function options(form) {
-  const made = (id, name, input) => element("div", {}, element("label", { htmlFor: id, textContent: name === "dose" && form.dose_unit ? `${LABELS.dose} / ${form.dose_unit}` : LABELS[name] }), input,
+  const made = (id, name, input) => element("div", {}, element("label", { htmlFor: id, textContent: name.endsWith("dose") && form.dose_unit ? `${LABELS[name]} / ${form.dose_unit}` : LABELS[name] }), input,
     element("p", { className: "help", textContent: HELPS[name] ?? "" }), wrong(id));
   const text = (id, name, value) => made(id, name, element("input", { id, value, spellcheck: false }));
   const least = element("select", { id: "least" }, ...["dose", "time"].map((value) => element("option", { value, textContent: value })));
   at("options").replaceChildren(text("share", "share", "0.9"), made("least", "least", least), text("budget.dose", "dose", ""),
-    text("budget.seconds", "seconds", ""), text("factor", "factor", "1"), text("trial", "trial", ""), text("option.seed", "seed", "0"));
+    text("budget.seconds", "seconds", ""), text("budget.critical_dose", "critical_dose", ""), text("factor", "factor", "1"), text("trial", "trial", ""), text("option.seed", "seed", "0"));
   for (const input of at("options").querySelectorAll("input, select")) {
     input.setAttribute("aria-describedby", `wrong-${input.id}`);
     input.addEventListener("input", () => refresh());
@@ -355,7 +355,7 @@ async function compute(kind) {
   const { job, result } = done;
   tell(`state-${kind}`, { done: job.notes.join(" "), ended: "stopped" }[job.state] ?? job.message);
   if (job.state !== "done") return;
-  if (kind === "plan") drawPlan(name, result.summary, content.command); else drawPreview(name, result);
+  if (kind === "plan") drawPlan(name, result, content.command); else drawPreview(name, result);
 }
 
 async function watched(kind, name) {
@@ -370,7 +370,7 @@ async function watched(kind, name) {
   }
 }
 
-function drawPlan(name, summary, command) {
+function drawPlan(name, { summary, lines }, command) {
   const copy = element("button", { type: "button", textContent: "Copy as command" });
   copy.addEventListener("click", async () => {
     await navigator.clipboard.writeText(command);
@@ -381,6 +381,7 @@ function drawPlan(name, summary, command) {
     element("p", { className: "verdict", textContent: summary.verdict }),
     ...front(summary),
     table(summary),
+    ...lines.map((line) => element("p", { className: "remark", textContent: line })),
     element("pre", { className: "command", id: "command", textContent: command, tabIndex: 0 }),
     element("div", { className: "row" }, copy, link("plan.json", "Download plan", "plan.json"), link("page.html", "Download page", "plan.html")),
   );
@@ -418,8 +419,9 @@ function table(summary) {
   const rows = summary.best.slice(0, 12).map((place) => summary.points[place]).map((point) => element("tr", {}, ...cells("td", [
     ...summary.over.map((name) => (typeof point.settings[name] === "number" ? number(point.settings[name]) : written(point.settings[name]))),
     point.dose === null ? "" : `${number(point.dose)} ${point.dose_unit}`, number(point.seconds), number(point.excess)])));
+  if (!rows.length) return "";
   const head = element("tr", {}, ...cells("th", [...summary.over, "dose", "time / s", "spread / allowed"]));
-  return element("div", { className: "scroll" }, element("table", {}, element("caption", { className: "what", textContent: rows.length ? "The best of them" : "" }), element("thead", {}, head), element("tbody", {}, ...rows)));
+  return element("div", { className: "scroll" }, element("table", {}, element("caption", { className: "what", textContent: "The best of them" }), element("thead", {}, head), element("tbody", {}, ...rows)));
 }
 
 function drawPreview(name, result) {

@@ -104,6 +104,11 @@ def read(asked: Asked) -> Wish:
     scenario = _scenario(chosen, own, mistakes)
     _scenario(chosen, {**own, **asked.point}, mistakes)
     over, point, target = _over(asked, mistakes), {}, _target(asked, mistakes)
+    if scenario is not None:
+        plain = scenario.settings.model_dump()
+        for name in over:
+            with mistakes.at(f"over.{name}"):
+                point_value(plain, name)
     budget, factor, trial = _budget(asked, mistakes), _factor(asked, mistakes), None
     with mistakes.at("trial"):
         trial = _trial(asked.trial)
@@ -180,7 +185,8 @@ def _over(asked: Asked, mistakes: Mistakes) -> dict[str, Choice | Range]:
 
 
 def _target(asked: Asked, mistakes: Mistakes) -> Target | None:
-    share, errors = 0.9, {}
+    share = 0.9
+    errors: dict[str, float] = {}
     with mistakes.at("share"):
         share = numbers([f"share={asked.share}"])["share"]
         Target(errors={"any": 1.0}, share=share)

@@ -13,10 +13,13 @@ from echolith.validation.exposure import PreparedInformation
 from echolith.validation.information import Information
 from echolith.validation.plan import Plan, plan
 from echolith.validation.plan_axes import Point
+from echolith.validation.plan_limits import limits
 from echolith.validation.plan_page import render
 from echolith.validation.plan_points import Bounds
 from echolith.validation.plan_summary import plan_summary
+from echolith.validation.plan_text import effect_line, left_out
 from echolith.validation.plan_trial import planned_and_tried
+from echolith.validation.plan_work import TrialClock, work_line
 from echolith.validation.planner_jobs import Tell
 from echolith.validation.report import ReportContent, pictures, render_report
 from echolith.validation.run import run_once
@@ -118,8 +121,14 @@ def plan_of(tell: Tell, base: Base, wanted: Mapping[str, Any], trial: int | None
     Returns
     -------
     dict
-        ``summary`` for machines, and the ``page`` that ``echolith plan --out`` writes.
+        ``summary`` for machines, ``lines`` for people, and the ``page`` that goes with a plan.
     """
+    said = "bounds"
+
+    def say(line: str) -> None:
+        nonlocal said
+        said = line
+        tell(line, 0, 0)
 
     def make(times: float) -> Plan:
         return plan(
@@ -127,9 +136,16 @@ def plan_of(tell: Tell, base: Base, wanted: Mapping[str, Any], trial: int | None
             **{**wanted, "factor": times},
             seed=base.seed,
             store=base.store,
-            announce=lambda done, total: tell("points", done, total),
+            announce=lambda done, total: tell(said, done, total),
+            tell=lambda work: say(work_line(work)),
         )
 
+    clock = TrialClock(
+        announce=lambda stage: tell(stage, 0, 0),
+        cases=trial or 0,
+        budget=wanted["budget"],
+        tell=say,
+    )
     if trial is None:
         found, tried = make(wanted["factor"]), None
     else:
@@ -137,10 +153,20 @@ def plan_of(tell: Tell, base: Base, wanted: Mapping[str, Any], trial: int | None
             make,
             factor=wanted["factor"],
             seeds=range(base.seed, base.seed + trial),
-            announce=lambda stage: tell(stage, 0, 0),
+            announce=clock,
         )
-    summary = plan_summary(found, tried=tried)
-    return {"summary": summary, "page": render(summary)}
+    tell("what limits it", 0, 0)
+    summary = plan_summary(
+        found, tried=tried, limits=limits(found), case_seconds=clock.case_seconds
+    )
+    return {"summary": summary, "lines": plan_lines(summary), "page": render(summary)}
+
+
+def plan_lines(summary: Mapping[str, Any]) -> list[str]:
+    """Return what a plan tells besides its verdict and points, sentence by sentence."""
+    effects = [line for effect in summary["effects"] if (line := effect_line(effect))]
+    causes = [f"{limit['cause']}: {limit['text']}" for limit in summary["limits"]]
+    return [summary["confidence"], *effects, *causes, *left_out(summary)]
 
 
 def preview(tell: Tell, base: Base, point: Point) -> dict[str, Any]:

@@ -21,11 +21,14 @@ from echolith.validation.describe import describe_settings
 from echolith.validation.plan_axes import parse_axes
 from echolith.validation.plan_summary import planned_settings
 from echolith.validation.planner_form import form
+from echolith.validation.scenario import Scenario
 from echolith.validation.settings import parse_assignments, resolve
 from tests.validation.planner_serving import Planner, served
 
-SMALL = {"pixels": "16", "plates": "2"}
-ASKED = {"page": "test", "scenario": "lfp-xas", "settings": SMALL}
+ASKED = {"page": "test", "scenario": "lfp-xas", "settings": {"pixels": "48", "plates": "2"}}
+SMALL = {"particle.size": "20", "offset": "2", "acquisition.shape": "[96, 96]"}
+PARTICLE = {"page": "test", "scenario": "li-hrtem", "settings": SMALL}
+RATE = "acquisition.dose_rate"
 
 
 @pytest.fixture(scope="module")
@@ -128,23 +131,28 @@ def test_nobody_else_is_answered(planner: Planner) -> None:
         assert planner.ask("/api/scenarios", headers=headers)[0] == code, headers
 
 
+def particle(**acquisition: Any) -> Scenario:
+    shape = {"shape": (96, 96), **acquisition}
+    return el.scenario("li-hrtem", particle={"size": 20.0}, offset=2.0, acquisition=shape)
+
+
 def test_a_bound_is_computed_once_and_then_follows_the_dose(planner: Planner) -> None:
-    over = {"over": {"incident": "100..10000"}, "point": {"incident": "1000"}}
-    first = planner.bound({**ASKED, **over})
-    for incident in ("1000", "4000"):
-        moved = {**ASKED, **over, "point": {"incident": incident}}
+    over = {"over": {RATE: "100..10000"}, "point": {RATE: "1000"}}
+    first = planner.bound({**PARTICLE, **over})
+    direct = cramer_rao(particle())
+    for rate in (1000, 4000):
+        moved = {**PARTICLE, **over, "point": {RATE: str(rate)}}
         here = planner.bound(moved, wait=False)["here"]  # known: no job
-        settings = {"pixels": 16, "plates": 2, "incident": int(incident)}
-        direct = cramer_rao(el.scenario("lfp-xas", **settings))
         for name, found in here["bounds"].items():
-            assert found["value"] == pytest.approx(float(direct[name]), rel=1e-6)
+            assert found["value"] == pytest.approx(float(direct[name]) * (1000 / rate) ** 0.5)
             assert found["unit"] == direct[name].attrs["units"]
-    ends = [place["spreads"]["composition"] for place in first["lines"]["incident"]]
+    ends = [place["spreads"]["spacing"] for place in first["lines"][RATE]]
     assert ends[0] == pytest.approx(10 * ends[1])
 
 
 def test_a_newer_request_ends_the_older(planner: Planner) -> None:
-    slow = {"page": "other", "scenario": "li-rich-oxide"}
+    angles = {"over": {"beam.semiangle": "[18, 20, 22, 24, 26]"}, "point": {"beam.semiangle": "21"}}
+    slow = {"page": "other", "scenario": "li-rich-oxide", "settings": {"thickness": "60"}, **angles}
     older = planner.bound(slow, wait=False)["job"]
     again = planner.bound(slow, wait=False)["job"]
     assert again["name"] == older["name"]  # the same is not computed twice
@@ -157,8 +165,8 @@ def test_a_newer_request_ends_the_older(planner: Planner) -> None:
 def test_a_plan_is_what_its_command_makes_and_what_run_takes(
     planner: Planner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = {"over": {"incident": "100..100000", "tilt": "[0, 30]"}, "budget": {"dose": "1e9"}}
-    asked = {**ASKED, **wanted, "target": {"composition": "0.02"}}
+    wanted = {"over": {RATE: "100..100000"}, "target": {"spacing": "0.01"}}
+    asked = {**PARTICLE, **wanted, "budget": {"dose": "1e9"}, "share": "0.8"}
     _, started = planner.ask("/api/plan", asked)
     found = planner.finished(started["job"])
     assert found["job"]["state"] == "done", found["job"]
@@ -167,7 +175,7 @@ def test_a_plan_is_what_its_command_makes_and_what_run_takes(
     assert kept == found["result"]["summary"]
     (tmp_path / "plan.json").write_text(json.dumps(kept), encoding="utf-8")
     _, settings = planned_settings(tmp_path / "plan.json")
-    assert settings["incident"] == kept["recommended"]["settings"]["incident"]
+    assert settings["acquisition"]["dose_rate"] == kept["recommended"]["settings"][RATE]
     monkeypatch.chdir(tmp_path)
     typed = CliRunner().invoke(command_line, [*shlex.split(started["command"])[1:], "--json"])
     assert typed.exit_code == 0, typed.output
@@ -175,7 +183,7 @@ def test_a_plan_is_what_its_command_makes_and_what_run_takes(
 
 
 def test_a_preview_is_simulated_solved_and_drawn(planner: Planner) -> None:
-    _, started = planner.ask("/api/preview", {**ASKED, "point": {"incident": "3000"}})
+    _, started = planner.ask("/api/preview", {**ASKED, "point": {"tilt": "20"}})
     found = planner.finished(started["job"])
     assert found["job"]["state"] == "done", found["job"]
     pictures = found["result"]["pictures"]

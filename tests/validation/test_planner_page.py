@@ -92,9 +92,10 @@ def seen(browser: Any, planner: Planner) -> Iterator[Seen]:
     watched.page.on("request", lambda request: watched.requests.append(request.url))
     watched.page.on("pageerror", lambda error: watched.complaints.append(str(error)))
     watched.page.on("console", lambda said: watched.complaints.append(said.text))
-    watched.page.goto(f"{planner.address}/#lfp-xas")
-    watched.type("settings.pixels", "16")
-    watched.type("settings.plates", "2")
+    watched.page.goto(f"{planner.address}/#li-hrtem")
+    watched.type("settings.offset", "2")
+    watched.type("settings.particle.size", "20")
+    watched.type("settings.acquisition.shape", "[96, 96]")
     watched.known()
     yield watched
     own = (planner.address, "data:", f"blob:{planner.address}")
@@ -104,9 +105,15 @@ def seen(browser: Any, planner: Planner) -> Iterator[Seen]:
     context.close()
 
 
-def bounds_of(**settings: Any) -> dict[str, float]:
+def bounds_of(*, strain: float = 0.01, **acquisition: Any) -> dict[str, float]:
     """Return what ``echolith bound`` prints."""
-    made = el.scenario("lfp-xas", pixels=16, plates=2, **settings)
+    made = el.scenario(
+        "li-hrtem",
+        particle={"size": 20.0},
+        offset=2.0,
+        strain=strain,
+        acquisition={"shape": (96, 96), **acquisition},
+    )
     return {name: row["value"] for name, row in bound_summary(made)["bounds"].items()}
 
 
@@ -116,31 +123,31 @@ def shown(value: float) -> str:
 
 
 def test_what_is_typed_is_answered_with_the_bound_of_the_command_line(seen: Seen) -> None:
-    seen.type("settings.tilt", "20")
-    seen.type("settings.edge.resolution", "0.3")
-    seen.type("settings.incident", "2500")
-    for name, value in bounds_of(tilt=20, edge={"resolution": 0.3}, incident=2500).items():
+    seen.type("settings.strain", "0.005")
+    seen.type("settings.acquisition.focal_spread", "25")
+    seen.type("settings.acquisition.dose_rate", "2500")
+    for name, value in bounds_of(strain=0.005, focal_spread=25, dose_rate=2500).items():
         api.expect(seen.spread(name)).to_have_text(shown(value), timeout=PATIENCE)
-    seen.page.get_by_label("Find a setting").fill("photons")
-    api.expect(seen.page.locator('[id="settings.tilt"]')).to_be_hidden()
-    api.expect(seen.page.locator('[id="settings.incident"]')).to_be_visible()
+    seen.page.get_by_label("Find a setting").fill("objective")
+    api.expect(seen.page.locator('[id="settings.strain"]')).to_be_hidden()
+    api.expect(seen.page.locator('[id="settings.acquisition.semiangle"]')).to_be_visible()
 
 
 def test_a_mistake_is_told_at_its_field_until_it_is_mended(seen: Seen) -> None:
-    seen.type("settings.tilt", "100")
-    seen.type("target.composition", "much")
-    api.expect(seen.wrong("settings.tilt")).to_contain_text("less than or equal to 90")
-    api.expect(seen.wrong("target.composition")).to_contain_text("is not name=number")
-    field_ = seen.page.locator('[id="settings.tilt"]')
+    seen.type("settings.strain", "0.5")
+    seen.type("target.spacing", "much")
+    api.expect(seen.wrong("settings.strain")).to_contain_text("less than or equal to 0.02")
+    api.expect(seen.wrong("target.spacing")).to_contain_text("is not name=number")
+    field_ = seen.page.locator('[id="settings.strain"]')
     api.expect(field_).to_have_attribute("aria-invalid", "true")
-    assert "wrong-settings.tilt" in field_.get_attribute("aria-describedby")
+    assert "wrong-settings.strain" in field_.get_attribute("aria-describedby")
     seen.shot("mistakes")
     seen.page.locator("#plan").click()
     api.expect(field_).to_be_focused()
-    seen.type("settings.tilt", "0")
-    seen.type("target.composition", "0.05")
-    api.expect(seen.wrong("settings.tilt")).to_be_empty()
-    api.expect(seen.wrong("target.composition")).to_be_empty()
+    seen.type("settings.strain", "0.01")
+    seen.type("target.spacing", "0.05")
+    api.expect(seen.wrong("settings.strain")).to_be_empty()
+    api.expect(seen.wrong("target.spacing")).to_be_empty()
 
 
 def test_an_older_answer_never_replaces_a_newer_one(seen: Seen) -> None:
@@ -153,18 +160,18 @@ def test_an_older_answer_never_replaces_a_newer_one(seen: Seen) -> None:
         held.append((route, route.fetch()))
 
     seen.page.route("**/api/bound", hold_the_first)
-    seen.type("settings.incident", "1234")
+    seen.type("settings.acquisition.dose_rate", "1234")
     with seen.page.expect_response("**/api/bound"):
         while not held:
             seen.page.wait_for_timeout(20)
-        seen.type("settings.incident", "4000")
-    newer = shown(bounds_of(incident=4000)["composition"])
-    api.expect(seen.spread("composition")).to_have_text(newer)
+        seen.type("settings.acquisition.dose_rate", "4000")
+    newer = shown(bounds_of(dose_rate=4000)["spacing"])
+    api.expect(seen.spread("spacing")).to_have_text(newer)
     route, answer = held[0]
     with seen.page.expect_response("**/api/bound"):
         route.fulfill(response=answer)
     seen.page.wait_for_timeout(200)
-    api.expect(seen.spread("composition")).to_have_text(newer)
+    api.expect(seen.spread("spacing")).to_have_text(newer)
 
 
 def test_a_plan_is_made_with_the_keyboard_alone(seen: Seen, tmp_path: Path) -> None:
@@ -178,17 +185,17 @@ def test_a_plan_is_made_with_the_keyboard_alone(seen: Seen, tmp_path: Path) -> N
         raise AssertionError(f"{place} is not reached")
 
     page.locator("#scenario").focus()
-    tab_to("slider.incident")
-    before = seen.spread("composition").inner_text()
+    tab_to("slider.acquisition.dose_rate")
+    before = seen.spread("spacing").inner_text()
     page.keyboard.press("ArrowRight")
-    api.expect(seen.spread("composition")).not_to_have_text(before)
-    tab_to("target.composition")
-    page.keyboard.type("0.02")
+    api.expect(seen.spread("spacing")).not_to_have_text(before)
+    tab_to("target.spacing")
+    page.keyboard.type("0.01")
     tab_to("budget.dose")
     page.keyboard.type("1e9")
     tab_to("plan")
     page.keyboard.press("Enter")
-    api.expect(page.locator("#planned .verdict")).to_contain_text("incident", timeout=PATIENCE)
+    api.expect(page.locator("#planned .verdict")).to_contain_text("dose_rate", timeout=PATIENCE)
     dots = page.locator("#planned .dot")
     page.keyboard.press("Tab")
     api.expect(dots.first).to_be_focused()
@@ -199,7 +206,7 @@ def test_a_plan_is_made_with_the_keyboard_alone(seen: Seen, tmp_path: Path) -> N
     api.expect(page.locator("#state-plan")).to_contain_text("copied")
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied == page.locator("#command").inner_text()
-    assert copied.startswith("echolith plan lfp-xas --over incident=")
+    assert copied.startswith("echolith plan li-hrtem --over acquisition.dose_rate=")
     with page.expect_download() as download:
         page.get_by_text("Download plan").press("Enter")
     download.value.save_as(tmp_path / "plan.json")
@@ -207,6 +214,7 @@ def test_a_plan_is_made_with_the_keyboard_alone(seen: Seen, tmp_path: Path) -> N
 
 
 def test_a_preview_is_drawn(seen: Seen) -> None:
+    seen.type("settings.acquisition.dose_rate", "1e5")
     seen.page.locator("#preview").click()
     api.expect(seen.page.locator("#previewed svg").first).to_be_visible(timeout=PATIENCE)
     seen.page.locator("#preview").scroll_into_view_if_needed()
