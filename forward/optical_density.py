@@ -36,7 +36,7 @@ def projected_counts(
     tilts: Tilts = Tilts(),  # noqa: B008
     energies: tuple[float, ...] = ENERGIES,
     shape: tuple[int, int] = (128, 128),
-    incident: int = 1000,
+    incident: int | tuple[int, ...] = 1000,
     edge: IronEdge = IronEdge(),  # noqa: B008
     placement: xr.Dataset | None = None,
     rays: int = 3,
@@ -53,8 +53,9 @@ def projected_counts(
         eV, 680 to 780.
     shape : (int, int)
         Pixels (y, x).
-    incident : int
-        Photons per pixel, view and energy; whole, so that counting noise leaves it alone.
+    incident : int or tuple of int
+        Photons per pixel, view and energy, one number or one for each energy; whole, so that
+        counting noise leaves it alone.
     edge : IronEdge
         What the phases absorb.
     placement : xarray.Dataset, optional
@@ -168,10 +169,11 @@ def _tilt(
     pixel_size: float,
     rays: int,
     pixel_mean: PixelMean,
-    incident: int,
+    incident: int | tuple[int, ...],
 ) -> Singles:
     """Return the counts of one tilt, (energy, y, x); views that are equal are traced once."""
     counts = np.empty((len(views), *shape), dtype=np.float32)
+    photons = np.broadcast_to(incident, len(views)).tolist()
     paths, traced = np.empty(0, dtype=np.float32), None
     for e, view in enumerate(views):
         if view != traced:
@@ -182,19 +184,31 @@ def _tilt(
         transmitted = np.exp(-np.tensordot(absorption[e].astype(np.float32), paths, axes=1))
         if pixel_mean is PixelMean.TRANSMISSION:
             transmitted = pixel_means(transmitted, rays)
-        counts[e] = incident * transmitted
+        counts[e] = photons[e] * transmitted
     return counts
 
 
-def _check(energies: tuple[float, ...], shape: tuple[int, int], incident: int, rays: int) -> None:
+def _check(
+    energies: tuple[float, ...],
+    shape: tuple[int, int],
+    incident: int | tuple[int, ...],
+    rays: int,
+) -> None:
     if not energies or len(set(energies)) < len(energies):
         raise BadInputError(f"energies = {energies} eV; expected one or more, each once")
     if len(shape) != 2 or min(shape) < 1:
         raise BadInputError(f"shape = {shape}; expected two numbers of pixels (y, x)")
-    if incident % 1 or not 0 < incident <= 1e12:
+    photons = np.atleast_1d(incident)
+    if photons.shape not in ((1,), (len(energies),)):
         raise BadInputError(
-            f"incident = {incident:g} photons per pixel; expected a whole number of 1 to 1e12"
+            f"{photons.size} numbers of incident photons for {len(energies)} energies; expected "
+            "one in all or one each"
         )
+    for number in photons.tolist():
+        if number % 1 or not 0 < number <= 1e12:
+            raise BadInputError(
+                f"incident = {number:g} photons per pixel; expected a whole number of 1 to 1e12"
+            )
     if not 1 <= rays <= 16:
         raise BadInputError(f"rays = {rays}; expected 1 to 16 along each side of a pixel")
 
@@ -204,12 +218,16 @@ def _labelled(
     dims: tuple[str, ...],
     energies: tuple[float, ...],
     size: float,
-    incident: int,
+    incident: int | tuple[int, ...],
 ) -> xr.Dataset:
     return xr.Dataset(
         {
             "counts": (dims, counts, {"units": "photons"}),
-            "incident": ((), int(incident), {"units": "photons"}),
+            "incident": (
+                ("energy",) if isinstance(incident, tuple) else (),
+                np.asarray(incident, dtype=np.int64),
+                {"units": "photons"},
+            ),
         },
         coords={
             "energy": ("energy", np.array(energies, dtype=float), {"units": "eV"}),

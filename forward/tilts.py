@@ -9,11 +9,12 @@ so that a projection is ``p(t, y, x') = integral of the absorption along z'``. C
 of voxel and pixel centres from the middle of the field: ``(i - (n - 1) / 2) size``.
 """
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from echolith.forward.acquisition import Settings
 from echolith.units import Angstrom, Degree
@@ -29,10 +30,31 @@ class Tilts(Settings):
 
     angles: tuple[Degree, ...] = PUBLISHED
     """In any order; two or more, all different."""
+    count: Annotated[int, Field(ge=2, le=10000)] | None = None
+    """Where given, so many tilts evenly over the range of the angles, in their place."""
+    reach: Annotated[Degree, Field(gt=0, le=90)] | None = None
+    """Where given, tilts evenly from minus to plus so much, in place of the angles."""
     voxel_size: Annotated[Angstrom, Field(gt=0)] = 67.0
     """Of cubic voxels, and of the detector's pixels in the specimen."""
     axis_offset: Angstrom = 0.0
     """Where the tilt axis is seen along x, from the middle of the field."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _even(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        count, reach = given.get("count"), given.get("reach")
+        angles = given.get("angles", PUBLISHED)
+        if (count is None and reach is None) or not len(angles):
+            return given
+        # What is no number is refused with its own message, by its field.
+        try:
+            low, high = (min(angles), max(angles)) if reach is None else (-reach, reach)
+            even = np.linspace(low, high, len(angles) if count is None else count)
+        except (TypeError, ValueError):
+            return given
+        return {**given, "angles": even.tolist()}
 
     @field_validator("angles")
     @classmethod

@@ -8,6 +8,7 @@ from echolith.forward.goniometer import lean_slopes
 from echolith.forward.noise import PoissonCounting
 from echolith.forward.rocking_curve import (
     RockingCurve,
+    beam_points,
     curve_voxels,
     peak_vectors,
     scan_places,
@@ -52,9 +53,25 @@ def diffraction_information(specimen: StrainedMap, *, curve: RockingCurve) -> In
         gradients={name: row[None] for name, row in zip(names, np.eye(3), strict=True)},
         units={"strain": "ppm", "tilt_x": "°", "tilt_y": "°"},
         notes=(
-            f"Of one point, the mean variance over {len(chosen)} of them; the beam is a point.",
+            f"Of one point, the mean variance over {len(chosen)} of them, of the one peak that the "
+            "beam sees there.",
         ),
     )
+
+
+def _seen(
+    specimen: StrainedMap, curve: RockingCurve, place: tuple[int, int]
+) -> tuple[Array, Array, float]:
+    """Return centre, widths and intensity of the peak that a beam sees, in Q and 1/Å."""
+    offsets, weights = beam_points(curve, specimen)
+    most = np.array(specimen.intensity.shape) - 1
+    y, x = np.clip(np.rint(np.array(place) + offsets), 0, most).astype(int).T
+    share = weights * specimen.intensity[y, x]
+    intensity = float(share.sum())
+    centres = peak_vectors(specimen.spacing[y, x], specimen.tilt[y, x])
+    centre = share @ centres / intensity
+    spread = share @ ((centres - centre) ** 2 + specimen.width[y, x] ** 2) / intensity
+    return centre, np.sqrt(spread), intensity
 
 
 def _variances(
@@ -65,12 +82,11 @@ def _variances(
     place: tuple[int, int],
 ) -> Array:
     """Return the least variances of strain (ppm²) and of both tilts (degree²)."""
-    centre = peak_vectors(specimen.spacing[place], specimen.tilt[place])
-    width = specimen.width[place]
+    centre, width, intensity = _seen(specimen, curve, place)
     away = (vectors - centre) / width
     shape = np.exp(-0.5 * (away**2).sum(axis=1)) * volumes
     shape /= (2 * np.pi) ** 1.5 * width.prod()
-    peak = curve.counts * specimen.intensity[place] * shape
+    peak = curve.counts * intensity * shape
     mean = peak + max(curve.background, 1e-6)
     slopes = np.concatenate(
         [

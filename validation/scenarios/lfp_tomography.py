@@ -48,9 +48,21 @@ class LfpTomographySettings(Settings):
     tilts: Tilts = Tilts()
     energies: tuple[Electronvolt, Electronvolt] = ENERGIES
     incident: Annotated[int, Field(ge=1)] = 1000
-    """Photons per pixel, view and energy."""
+    """Photons per pixel, view and energy, in the mean of both energies."""
+    split: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Share of the photons at the first energy."""
     edge: IronEdge = IronEdge()
     solver: CompositionSolver = CompositionSolver()
+
+    @property
+    def photons(self) -> int | tuple[int, int]:
+        """Per pixel and view: at both energies, or at each where they differ."""
+        if self.split == 0.5:
+            return self.incident
+        first, second = (
+            max(1, round(2 * share * self.incident)) for share in (self.split, 1 - self.split)
+        )
+        return first, second
 
     @property
     def ensemble(self) -> PlateEnsemble:
@@ -144,7 +156,7 @@ def _forward(settings: LfpTomographySettings, specimen: PhosphateSpecimen) -> xr
         tilts=settings.tilts,
         energies=settings.energies,
         shape=(settings.pixels, settings.pixels),
-        incident=settings.incident,
+        incident=settings.photons,
         edge=settings.edge,
     )
 
