@@ -112,9 +112,7 @@ def measure(family: str, *, cases: int, trial: int, share: float, store: Path) -
         return {**row, "recommended": None}
     value = float(found.recommended.bound.point[one.setting])
     seeds = range(HELD_OUT, HELD_OUT + cases)
-    kept = {
-        part: _kept(found, one, scenario, part * value, seeds, store) for part in (1.0, LESS)
-    }
+    kept = {part: _kept(found, one, scenario, part * value, seeds, store) for part in (1.0, LESS)}
     exposure = found.recommended.bound.exposure
     return {
         **row,

@@ -82,6 +82,10 @@ class _Around:
     top: float
     cases: dict[float, dict[int, Case | str]] = field(default_factory=dict)
 
+    def holds(self, value: float) -> bool:
+        """Whether the cases of a value are known, or counts can be thinned to it."""
+        return value in self.cases or (bool(self.setting) and value <= self.top)
+
 
 def planned_and_tried(
     make_plan: Callable[[float], Plan],
@@ -154,10 +158,10 @@ def _trial(
     if setting:  # what is simulated knows no damage: fewer counts of a fresh specimen stand for it
         value = point.bound.useful * _own_value(found.scenario_at(point), setting)
     key = repr([(name, v) for name, v in point.bound.point.items() if name != setting])
-    rungs = [value]
-    if key not in known or value > known[key].top:
-        known[key], rungs = _begun(found, point, setting, value, seeds[0])
-    around = known[key]
+    around, rungs = known.get(key), [value]
+    if around is None or not around.holds(value):
+        around, rungs = _begun(found, point, setting, value, seeds[0])
+        known[key] = around
     ladder = DoseLadder(
         setting=around.setting,
         base=around.base,
@@ -192,7 +196,8 @@ def _begun(
     found: Plan, point: PlanPoint, setting: str, value: float, seed: int
 ) -> tuple[_Around, list[float]]:
     """Return what to try around a point first; without thinning there is nothing but itself."""
-    alone = _Around(setting="", base=(value, found.scenario_at(point)), top=value), [value]
+    here = (value, _at(found, point, setting, value))
+    alone = _Around(setting="", base=here, top=value), [value]
     if not setting:
         return alone
     own = _own_value(found.scenario, setting)
