@@ -18,7 +18,7 @@ from echolith.validation.information import Information
 from echolith.validation.plan_axes import Axes, Choice, Range, axes
 from echolith.validation.plan_budget import Budget
 from echolith.validation.plan_points import Bounds, point_value
-from echolith.validation.plan_search import REFINEMENTS, Least, PlanPoint, Search, spent
+from echolith.validation.plan_search import REFINEMENTS, Least, PlanPoint, Search, order, spent
 from echolith.validation.plan_target import SINGLE, Target
 from echolith.validation.plan_work import Forecast, Work
 from echolith.validation.scenario import Scenario
@@ -249,12 +249,10 @@ def best_points(found: Plan) -> list[PlanPoint]:
     Where a setting was solved for, those that meet the target; otherwise those none of the others
     beats in both dose (or time) and precision.
     """
-    usable = sorted(
-        (p for p in found.points if p.bound.bounds and not p.bound.unfit),
-        key=lambda p: (spent(p, found.least), p.excess),
-    )
+    usable = [p for p in found.points if p.bound.bounds and not p.bound.unfit]
     if found.axes.free:
-        return [p for p in usable if p.fit]
+        return sorted((p for p in usable if p.fit), key=lambda p: order(p, found.least))
+    usable.sort(key=lambda p: (spent(p, found.least), p.excess))
     best: list[PlanPoint] = []
     for point in usable:
         if not best or point.excess < best[-1].excess:

@@ -54,6 +54,19 @@ def spent(point: PlanPoint, least: Least) -> float:
     return 0.0 if np.isnan(value) else value
 
 
+def order(point: PlanPoint, least: Least) -> tuple[float, ...]:
+    """Return what sorts points, the cheapest first; of equal ones the quicker and smaller."""
+    exposure = point.bound.exposure
+    rest = (0.0, 0) if exposure is None else (exposure.seconds, exposure.values)
+    first = (_digits(spent(point, least)), _digits(point.excess))
+    return (*first, *(0.0 if np.isnan(v) else float(v) for v in rest))
+
+
+def _digits(value: float) -> float:
+    """Return a value without its rounding errors."""
+    return float(f"{value:.6g}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Search:
     """What decides how good a point is (attributes as the parameters of `plan`)."""
@@ -112,12 +125,12 @@ class Search:
         within = not found.unfit and not self.budget.exceeded(found.exposure)
         return bool(found.bounds) and within
 
-    def rank(self, point: PlanPoint) -> tuple[float, float, float]:
+    def rank(self, point: PlanPoint) -> tuple[float, ...]:
         """Return what sorts points, the best first: the target met, at least expense."""
-        expense = spent(point, self.least)
+        expense, excess, *rest = order(point, self.least)
         if point.fit:
-            return 0.0, expense, point.excess
-        return (1.0, point.excess, expense) if self.usable(point) else (2.0, point.excess, expense)
+            return 0.0, expense, excess, *rest
+        return 1.0 if self.usable(point) else 2.0, excess, expense, *rest
 
     def refined(self, points: Iterable[PlanPoint]) -> list[PlanPoint]:
         """Return further points about the best one, range by range."""
@@ -153,7 +166,7 @@ class Search:
         return new
 
 
-def _felt(ranks: list[tuple[float, float, float]]) -> bool:
+def _felt(ranks: list[tuple[float, ...]]) -> bool:
     """Whether anything changes along a line of points."""
     lowest, highest = np.min(ranks, axis=0), np.max(ranks, axis=0)
     return bool(np.any(highest > lowest + FELT * np.abs(lowest)))

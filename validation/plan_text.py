@@ -7,6 +7,8 @@ SHOWN = 12
 """Best points that a table shows."""
 VALUES = 5
 """Values of one setting that a line shows."""
+SLIGHT = 0.005
+"""Relative change of the spread that is not worth its numbers."""
 BYTES = {"GB": 1e9, "MB": 1e6, "kB": 1e3}
 
 
@@ -50,6 +52,8 @@ def effect_line(effect: Mapping[str, Any]) -> str:
     if not effect["felt"]:
         return f"{effect['name']} has no effect"
     known = [row for row in effect["spreads"] if row["spread"] is not None]
+    if all(abs(row["spread"] - 1) < SLIGHT for row in known):
+        return f"{effect['name']} changes the spread by less than {SLIGHT:.1%}"
     told = ", ".join(
         f"{_short(row['value'])}: {100 * (row['spread'] - 1):+.1f} %" for row in _some(known)
     )

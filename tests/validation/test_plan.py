@@ -112,6 +112,18 @@ def test_time_and_dose_may_want_different_settings(peaks: Peaks) -> None:
     assert (width(Least.DOSE), width(Least.TIME)) == (1.0, 2.0)
 
 
+def test_of_settings_that_do_the_same_the_quicker_is_recommended(peaks: Peaks) -> None:
+    found = plan(
+        peaks(PeakSettings()),
+        over={"electrons": Range(1, 1e9), "frames": [4, 1, 2]},
+        target={"place": 0.02},
+        make=peaks,
+    )
+    assert found.recommended is not None
+    assert found.recommended.bound.point["frames"] == 1
+    assert [p.bound.point["frames"] for p in best_points(found)] == [1, 2, 4]
+
+
 def test_what_cannot_be_used_is_left_out_with_its_reason(peaks: Peaks) -> None:
     found = plan(
         peaks(PeakSettings()),
