@@ -36,7 +36,8 @@ FEW = {name: values[:2] for name, values in VALUES.items()}
 SMALL = {"thickness": 8.6, "haadf": None, "simulation": {"sampling": 0.17}}
 TARGETS: dict[str, dict[str, Any]] = {"seconds": {"at_most": 300}, "slider": {"at_most": 0.3}}
 MOVES = 50
-AT_ONCE = 32
+AT_ONCE = 4
+"""Waves: more leave the cache."""
 
 
 def measure(*, quick: bool) -> dict[str, Result]:
