@@ -79,11 +79,10 @@ def mean_error(variable: str) -> NamedMetric:
 
 
 def _errors(estimate: xr.Dataset, truth: xr.Dataset, variable: str) -> Floats:
-    """Return the finite errors of an array; none where the estimate lacks it."""
+    """Return the finite errors of an array, at the coordinates that both have."""
     if variable not in estimate:
         return np.empty(0)
-    true = truth[variable]
-    error = estimate[variable].transpose(*true.dims).values - true.values
+    error = (estimate[variable] - truth[variable]).values
     return np.asarray(error[np.isfinite(error)], dtype=np.float64)
 
 

@@ -37,3 +37,12 @@ def test_what_is_not_there_has_no_score() -> None:
     for metric in (root_mean_square("map"), mean_error("map")):
         assert np.isnan(metric.score(xr.Dataset(), truth))
         assert np.isnan(metric.score(truth * np.nan, truth))
+
+
+@given(order=st.permutations(range(5)), lost=st.integers(0, 4))
+def test_values_are_compared_where_both_are(order: list[int], lost: int) -> None:
+    place = np.array([0.1, 0.2, 0.5, 0.9, 1.0])
+    truth = xr.Dataset({"map": ("x", place**2)}, coords={"x": place})
+    estimate = (truth + truth.x).isel(x=[n for n in order if n != lost])
+    wanted = np.sqrt((np.delete(place, lost) ** 2).mean())
+    assert root_mean_square("map").score(estimate, truth) == pytest.approx(wanted)

@@ -29,7 +29,7 @@ from echolith.structures.lithium_particles import MetalParticle, wulff_body
 from echolith.units import Angstrom
 from echolith.validation.exposure import Exposure
 from echolith.validation.gauge import nothing_free
-from echolith.validation.metrics import NamedMetric
+from echolith.validation.metrics import NamedMetric, root_mean_square
 from echolith.validation.residuals import array_residuals
 from echolith.validation.scenario import Scenario
 from echolith.validation.statistics import Residuals
@@ -87,9 +87,9 @@ def li_thickness(settings: LiThicknessSettings) -> Scenario:
         gauge=nothing_free,
         metrics=(
             relative_error(),
-            map_error("t_over_lambda"),
-            map_error("thickness", unit="nm", scale=0.1),
-            map_error("areal_density", unit="1/Å²"),
+            root_mean_square("t_over_lambda"),
+            root_mean_square("thickness", unit="nm", scale=0.1),
+            root_mean_square("areal_density", unit="1/Å²"),
         ),
         quantities=("support", "volume", "lithium"),
         notes=(
@@ -202,25 +202,10 @@ def relative_error() -> NamedMetric:
             return float("nan")
         body = binary_erosion(truth["thickness"].values > 0, np.ones((5, 5)))
         true = truth["t_over_lambda"].where(body & (truth["t_over_lambda"] >= LEAST))
-        return 100 * _root_mean_square((estimate["t_over_lambda"] - true) / true)
+        error = (estimate["t_over_lambda"] - true) / true
+        return 100 * float(np.sqrt((error**2).mean()))
 
     return NamedMetric(name="t_over_lambda_relative", unit="%", function=error)
-
-
-def map_error(name: str, *, unit: str = "1", scale: float = 1.0) -> NamedMetric:
-    """Root mean square error of a map over the pixels that both know."""
-
-    def error(estimate: xr.Dataset, truth: xr.Dataset) -> float:
-        if name not in estimate:
-            return float("nan")
-        return scale * _root_mean_square(estimate[name] - truth[name])
-
-    return NamedMetric(name=f"{name}_rms", unit=unit, function=error)
-
-
-def _root_mean_square(error: xr.DataArray) -> float:
-    known = error.values[np.isfinite(error.values)]
-    return float(np.sqrt(np.mean(known**2))) if known.size else float("nan")
 
 
 def own_residuals(estimate: xr.Dataset, truth: xr.Dataset) -> dict[str, Residuals]:
