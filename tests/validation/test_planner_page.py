@@ -214,7 +214,9 @@ def test_a_plan_is_made_with_the_keyboard_alone(seen: Seen, tmp_path: Path) -> N
 
 
 def test_a_preview_is_drawn(seen: Seen) -> None:
-    seen.type("settings.acquisition.dose_rate", "1e5")
+    seen.page.locator("#scenario").select_option("lfp-xas")
+    seen.type("settings.pixels", "48")
+    seen.type("settings.plates", "2")
     seen.page.locator("#preview").click()
     api.expect(seen.page.locator("#previewed svg").first).to_be_visible(timeout=PATIENCE)
     seen.page.locator("#preview").scroll_into_view_if_needed()
