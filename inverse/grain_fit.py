@@ -22,8 +22,8 @@ Array = npt.NDArray[np.float64]
 FAINT = 0.02
 """Weights below are 0."""
 NEIGHBOURS = 0.02
-"""Degree. What the fringes of neighbours in a grain's pixels add to the error of its rotation: the
-excess of errors over their standard deviation at 1000 e/Å² (seeds 0 to 19 of li-oxide)."""
+"""Degree. Excess of errors of rotations over their standard deviation at 1000 e/Å², measured on the
+seeds 0 to 19 of li-oxide; fringes of neighbours in a grain's pixels may be why."""
 WHOLE = 1e-3
 """Weight of the mean over a grain in its amplitudes, which matters outside it alone."""
 
