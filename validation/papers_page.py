@@ -5,7 +5,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echolith.validation.drawing import ACCENT, INK, SECOND, bare, inline_svg, new_figure, style
+from echolith.validation.drawing import (
+    ACCENT,
+    INK,
+    SECOND,
+    bare,
+    inline_svg,
+    new_figure,
+    plain_ticks,
+    style,
+)
 from echolith.validation.page import rendered, write_page
 from echolith.validation.tables import readable
 from echolith.validation.verdict import spoken
@@ -128,4 +137,5 @@ def _draw(axes: "Axes", rows: list[Mapping[str, Any]], unit: str) -> None:
     axes.set(xscale="log", ylim=(len(rows) - 0.4, -0.6))
     axes.set_xlabel("error" if name == "1" else f"error ({name})")
     axes.set_yticks(range(len(rows)), [spoken(row["quantity"]) for row in rows])
+    plain_ticks(axes.xaxis)
     bare(axes)
