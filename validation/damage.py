@@ -70,15 +70,12 @@ class Tolerance:
     material : str
     source : str
         What was seen, and where it was published.
-    critical_dose : float, optional
-        e/Å²; None: not published in a form that can be used.
     dose_rate : float, optional
         That did no harm that could be seen, e/Å²/s.
     """
 
     material: str
     source: str
-    critical_dose: float | None = None
     dose_rate: float | None = None
 
 
@@ -93,13 +90,6 @@ LITHIUM_RICH_OXIDE = Tolerance(
     source="surfaces of Li[Li0.2Ni0.2Mn0.6]O2 change within 30 s of ordinary imaging at 200 kV "
     "(osti.gov/biblio/1184938); a critical dose is not given",
 )
-LITHIUM_CARBONATE = Tolerance(
-    material="lithium carbonate",
-    critical_dose=750.0,
-    source="about 750 e/Å² at 200 kV (Lin et al., Sci. Rep. 4 (2014) 5694, Fig. 1)",
-)
-PUBLISHED = (LITHIUM, LITHIUM_RICH_OXIDE, LITHIUM_CARBONATE)
-"""Those found; of LiFePO4 and the layered oxides in X-rays no critical dose was."""
 
 
 def tolerance_of(scenario: str) -> Tolerance | None:
