@@ -54,7 +54,7 @@ def papers_table(content: Mapping[str, Any]) -> str:
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     unit, factor = readable(row["unit"], [row[name] for name in NUMBERS])
-    numbers = ("–" if row[name] is None else f"{factor * row[name]:.2g}" for name in NUMBERS)
+    numbers = ("–" if row[name] is None else f"{factor * row[name]:.3g}" for name in NUMBERS)
     return (spoken(row["quantity"]), *numbers, "" if unit == "1" else unit)
 
 
