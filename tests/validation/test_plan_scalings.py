@@ -7,13 +7,17 @@ import numpy as np
 import pytest
 
 import echolith as el
+from echolith.forward.projection import system_matrix
 from echolith.forward.rocking_curve import scan_places
+from echolith.forward.tilts import Tilts
 from echolith.validation.bounds import cramer_rao
 from echolith.validation.dose_ladder import DoseLadder, run_ladder
 from echolith.validation.residuals import from_json
 from echolith.validation.scenario import Scenario
 
 XAS: dict[str, Any] = {"pixels": 40, "plates": 2, "energy_count": 8}
+DIAMETER = 24
+"""Of a disc to reconstruct, voxels."""
 
 
 def test_spread_falls_with_the_root_of_the_dose_in_a_round_trip() -> None:
@@ -73,3 +77,38 @@ def test_the_strain_of_a_peak_is_known_to_its_width_by_its_place_and_the_root_of
     assert float(cramer_rao(brighter)["strain"]) == pytest.approx(
         float(cramer_rao(scenario)["strain"]) / 4, rel=1e-4
     )
+
+
+def finest_frequency(tilts: int) -> float:
+    """Return the frequency (1/voxel) up to which the projections of a disc determine its waves.
+
+    Of a wave in the disc the part in the row space of the projector is determined; where it falls
+    through nine tenths is the limit.
+    """
+    angles = tuple(180.0 * (n + 0.25) / tilts - 90 for n in range(tilts))
+    shape = (DIAMETER, DIAMETER)
+    matrix = system_matrix(Tilts(angles=angles, voxel_size=1.0), shape=shape).forward.toarray()
+    z, x = np.indices(shape) - (DIAMETER - 1) / 2
+    disc = np.hypot(z, x) < DIAMETER / 2
+    _, size, rows = np.linalg.svd(matrix[:, disc.ravel()], full_matrices=False)
+    rows = rows[size > 1e-3 * size[0]]
+    turns = np.pi * (np.arange(101) + 0.5) / 101
+    along = np.outer(np.sin(turns), z[disc]) + np.outer(np.cos(turns), x[disc])
+    radii = np.linspace(0.02, 0.42, 41)
+    waves = np.exp(2j * np.pi * radii[:, None, None] * along)
+    told = (np.abs(waves @ rows.T) ** 2).sum(axis=2).mean(axis=1) / disc.sum()
+    return float(np.interp(-0.9, -told, radii))
+
+
+def test_the_finest_detail_of_a_tomogram_grows_with_the_number_of_tilts() -> None:
+    """Views n over half a turn of an object of diameter D tell frequencies up to n / (pi D).
+
+    Crowther, DeRosier and Klug, Proc. R. Soc. A 317 (1970) 319: d = pi D / n.
+    """
+    views = np.array([6, 9, 12])  # with more there are nearly as many data as voxels
+    found = np.array([finest_frequency(int(n)) for n in views])
+    slope = np.polyfit(np.log(views), np.log(found), 1)[0]
+    assert slope == pytest.approx(1, abs=0.1)
+    # Beyond the limit the part that is told falls gradually, so that nine tenths lie above it.
+    times = found * np.pi * DIAMETER / views
+    assert ((times > 1) & (times < 1.5)).all()
