@@ -1,0 +1,202 @@
+"""What is to be generated, and one sample of it: settings from their priors, simulated, with truth.
+
+Sample ``i`` of a seed is the same whatever else is generated, on whatever machine.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from pydantic import BaseModel
+
+from echolith.errors import BadInputError
+from echolith.forward.noise import thin
+from echolith.seeds import sequence, stream
+from echolith.validation.plan_axes import with_point
+from echolith.validation.plan_points import point_value
+from echolith.validation.priors import Prior
+from echolith.validation.scenario import Scenario
+from echolith.validation.settings import resolve
+
+SETTING = "setting."
+"""Begins the name of a drawn setting in the truth."""
+TRIED = 64
+"""Samples whose settings are drawn before anything is simulated."""
+
+
+class Split(StrEnum):
+    """What a sample is for."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generation:
+    """What is to be generated.
+
+    Attributes
+    ----------
+    scenario : Scenario
+        Its settings hold where no prior does.
+    make : callable
+        ``make(settings) -> Scenario``.
+    vary : mapping of str to Prior
+        Priors of settings, by dotted name.
+    n : int
+        Samples.
+    seed : int
+    correlated : callable, optional
+        ``correlated(generator) -> {dotted name: value}``: settings that are drawn together.
+    shares : (float, float)
+        Of samples for validation and for the test; the rest is for training.
+    ladder : tuple of float
+        Shares of the dose, e.g. ``(1.0, 0.3, 0.1)``: every sample holds the same counts thinned to
+        each of them, along the dimension ``dose_share``. Empty: none.
+    """
+
+    scenario: Scenario
+    make: Callable[[Any], Scenario]
+    vary: Mapping[str, Prior]
+    n: int
+    seed: int = 0
+    correlated: Callable[[np.random.Generator], Mapping[str, Any]] | None = None
+    shares: tuple[float, float] = (0.1, 0.1)
+    ladder: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be generated."""
+        if self.n < 1:
+            raise BadInputError(f"n = {self.n}; expected at least one sample")
+        if min(self.shares) < 0 or sum(self.shares) >= 1:
+            raise BadInputError(
+                f"shares {self.shares} of validation and test; expected 0 or more, and less than 1 "
+                "in all, so that samples are left to train on"
+            )
+        if self.ladder and not all(0 < share <= 1 for share in self.ladder):
+            raise BadInputError(f"dose ladder {self.ladder}; expected shares above 0, at most 1")
+        if self.ladder and not getattr(self.scenario.noise, "scales_with_dose", False):
+            raise BadInputError(
+                f"the noise of '{self.scenario.name}' does not scale with the dose: its counts "
+                "cannot be thinned; give the dose a prior instead of a ladder"
+            )
+        plain = self.scenario.settings.model_dump()
+        for name in self.vary:
+            point_value(plain, name)
+
+    def samples(self, split: Split) -> range:
+        """Return the samples of a split; all are independent, so their order decides."""
+        tested, validated = (round(self.n * share) for share in reversed(self.shares))
+        ends = (0, self.n - tested - validated, self.n - tested, self.n)
+        at = list(Split).index(split)
+        return range(ends[at], ends[at + 1])
+
+    def drawn(self, index: int) -> dict[str, Any]:
+        """Return the settings of a sample that have a prior."""
+        found = {
+            name: prior.draw(stream(self.seed, "prior", name, index))
+            for name, prior in self.vary.items()
+        }
+        if self.correlated is not None:
+            found |= self.correlated(stream(self.seed, "correlated priors", index))
+        return found
+
+    def scenario_of(self, drawn: Mapping[str, Any]) -> Scenario:
+        """Return the scenario with some settings drawn.
+
+        Raises
+        ------
+        BadInputError
+            If they are implausible or do not fit together.
+        """
+        plain = with_point(self.scenario.settings.model_dump(), drawn)
+        return self.make(resolve(type(self.scenario.settings), plain))
+
+    def check_priors(self) -> None:
+        """Refuse priors that reach beyond what the scenario takes, before anything is simulated.
+
+        Raises
+        ------
+        BadInputError
+            With the prior, and the value it must not draw.
+        """
+        for name, prior in self.vary.items():
+            for value in prior.extremes:
+                try:
+                    resolve(
+                        type(self.scenario.settings),
+                        with_point(self.scenario.settings.model_dump(), {name: value}),
+                    )
+                except BadInputError as error:
+                    raise BadInputError(
+                        f"the prior {name} = {prior} draws {value}: {error}"
+                    ) from error
+        refused = 0
+        tried = range(min(self.n, TRIED))
+        for index in tried:
+            try:
+                self.scenario_of(self.drawn(index))
+            except BadInputError as error:
+                refused, last = refused + 1, error
+        if refused == len(tried):
+            raise BadInputError(f"the priors draw nothing that can be measured, e.g. {last}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """One sample.
+
+    Attributes
+    ----------
+    index, seed : int
+    measurement, truth : xarray.Dataset
+        In memory; the truth holds the drawn settings too (``setting.<name>``).
+    """
+
+    index: int
+    seed: int
+    measurement: xr.Dataset
+    truth: xr.Dataset
+
+
+def sample(generation: Generation, index: int) -> Made:
+    """Simulate one sample.
+
+    Raises
+    ------
+    BadInputError
+        If its settings do not fit together, or it cannot be simulated.
+    """
+    drawn = generation.drawn(index)
+    seed = int(sequence(generation.seed, "sample", index).generate_state(1)[0])
+    scenario = generation.scenario_of(drawn)
+    simulated = scenario.simulate(seed=seed)
+    measured = simulated.measurement
+    if generation.ladder:
+        measured = _ladder(measured, generation.ladder, seed)
+    return Made(
+        index=index,
+        seed=seed,
+        measurement=measured,
+        truth=_with_settings(simulated.truth.compute(), drawn, scenario.settings),
+    )
+
+
+def _ladder(measured: xr.Dataset, shares: tuple[float, ...], seed: int) -> xr.Dataset:
+    rungs = [thin(measured, fraction=share, seed=seed) for share in shares]
+    return xr.concat(
+        rungs, xr.Variable("dose_share", list(shares)), data_vars="minimal", coords="minimal"
+    ).assign_attrs(measured.attrs)
+
+
+def _with_settings(truth: xr.Dataset, drawn: Mapping[str, Any], settings: BaseModel) -> xr.Dataset:
+    plain = settings.model_dump(mode="json")
+    values = {SETTING + name: point_value(plain, name) for name in drawn}
+    return truth.assign(
+        {name: v if isinstance(v, int | float) else json.dumps(v) for name, v in values.items()}
+    )
