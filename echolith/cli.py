@@ -12,6 +12,7 @@ import typer
 
 from echolith import __version__
 from echolith.cli_compare import compare, leaderboard, resolve, solver_process
+from echolith.cli_generate import generate
 from echolith.cli_options import (
     Config,
     FileFormat,
@@ -274,6 +275,7 @@ app.command()(leaderboard)
 app.command()(plan)
 app.command()(papers)
 app.command()(planner)
+app.command()(generate)
 
 
 def _asked_for(

@@ -189,9 +189,9 @@ def sample(generation: Generation, index: int) -> Made:
 
 def _ladder(measured: xr.Dataset, shares: tuple[float, ...], seed: int) -> xr.Dataset:
     rungs = [thin(measured, fraction=share, seed=seed) for share in shares]
-    return xr.concat(
-        rungs, xr.Variable("dose_share", list(shares)), data_vars="minimal", coords="minimal"
-    ).assign_attrs(measured.attrs)
+    counted = [name for name, v in measured.data_vars.items() if v.dtype.kind in "iu"]
+    stacked = xr.concat([rung[counted] for rung in rungs], xr.Variable("dose_share", list(shares)))
+    return measured.assign({name: stacked[name] for name in counted})
 
 
 def _with_settings(truth: xr.Dataset, drawn: Mapping[str, Any], settings: BaseModel) -> xr.Dataset:

@@ -11,8 +11,8 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import partial
 from importlib.metadata import version
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from distributed import Client
 
 SHARD_SAMPLES = 100
+SHARDS = 20
+"""Small sets are cut into about this many, so that several workers have something to do."""
 SHARD_BYTES = 1 << 28
 """A shard holds at most this much, or one sample: it is in memory while it is made."""
 TRIES = 10
@@ -80,6 +82,18 @@ class Estimate:
         """Return how much room the samples need at most."""
         return self.samples * self.bytes_each
 
+    def summary(self) -> dict[str, Any]:
+        """Return the estimate as plain values, times and room of the whole with it."""
+        return {**asdict(self), "seconds": self.seconds, "disk_bytes": self.disk_bytes}
+
+    def told(self) -> str:
+        """Return the estimate in words."""
+        return (
+            f"{self.samples} samples of {self.bytes_each / 1e6:.3g} MB, about "
+            f"{self.seconds_each:.2g} s each: about {self.seconds / 60:.2g} min on {self.workers} "
+            f"processors, at most {self.disk_bytes / 1e9:.2g} GB on the disk"
+        )
+
 
 def estimate(generation: Generation, *, workers: int) -> Estimate:
     """Make two samples and tell from the second what all of them will take.
@@ -108,7 +122,7 @@ def estimate(generation: Generation, *, workers: int) -> Estimate:
         seconds_each=seconds[-1],
         bytes_each=size,
         workers=workers,
-        shard=int(min(SHARD_SAMPLES, max(1, SHARD_BYTES // size))),
+        shard=int(min(SHARD_SAMPLES, max(1, generation.n // SHARDS), max(1, SHARD_BYTES // size))),
     )
 
 
@@ -163,6 +177,7 @@ def generate(
     wanted = list(shards(generation, size))
     with _client(scheduler, count) as client:
         rows = _made(client, generation, place, wanted, progress)
+    place.clear()
     manifest = _manifest(generation, place, wanted, rows)
     write_json(place.manifest, manifest)
     return manifest
@@ -171,8 +186,8 @@ def generate(
 def describe_generation(generation: Generation) -> dict[str, Any]:
     """Return as plain values everything that decides the samples."""
     scenario = generation.scenario
-    make = getattr(generation.make, "__module__", "").split(".")[0]
-    code = hashlib.blake2b(b"".join(code_of([*SIMULATING, make])), digest_size=8).hexdigest()
+    code = b"".join(code_of([*SIMULATING, getattr(generation.make, "__module__", "")]))
+    digest = hashlib.blake2b(code, digest_size=8).hexdigest()
     together = generation.correlated
     return {
         "scenario": scenario.name,
@@ -185,7 +200,7 @@ def describe_generation(generation: Generation) -> dict[str, Any]:
         "seed": generation.seed,
         "shares": list(generation.shares),
         "ladder": list(generation.ladder),
-        "versions": {"code": code, **{name: version(name) for name in ("echolith", *ENGINES)}},
+        "versions": {"code": digest, **{name: version(name) for name in ("echolith", *ENGINES)}},
     }
 
 
@@ -256,9 +271,10 @@ def _client(scheduler: str, count: int) -> "Iterator[Client]":
     if scheduler not in list(Workers):
         hint = near_match(scheduler, list(Workers))
         raise BadInputError(f"unknown scheduler '{scheduler}'; {hint}, or tcp://host:port")
-    limits = {"distributed.scheduler.allowed-failures": TRIES}
+    # Threads share Dask's settings: what samples compute inside must not go to the cluster again.
+    alone = {"scheduler": "synchronous"} if scheduler == Workers.THREADS else {}
     with (
-        dask.config.set(limits),
+        dask.config.set({"distributed.scheduler.allowed-failures": TRIES, **alone}),
         LocalCluster(
             n_workers=count,
             threads_per_worker=1,
@@ -266,7 +282,7 @@ def _client(scheduler: str, count: int) -> "Iterator[Client]":
             dashboard_address=None,
             silence_logs=logging.CRITICAL,
         ) as cluster,
-        Client(cluster) as client,
+        Client(cluster, set_as_default=False) as client,
     ):
         yield client
 
@@ -286,7 +302,7 @@ def _made(
     futures = client.map(partial(make_shard, generation, place), wanted, pure=False)
     size = {future.key: shard for future, shard in zip(futures, wanted, strict=True)}
     try:
-        for future in as_completed(futures):
+        for future in as_completed(futures, loop=client.loop):
             shard = size[future.key]
             try:
                 made[shard.name] = future.result()
@@ -316,7 +332,8 @@ def make_shard(generation: Generation, place: Place, shard: Shard) -> dict[str, 
     if known is not None:
         return known
     made, failures = [], {}
-    with dask.config.set(scheduler="synchronous"):  # one thread a worker, none within it
+    set_already = dask.config.get("scheduler", None) == "synchronous"
+    with nullcontext() if set_already else dask.config.set(scheduler="synchronous"):
         for index in shard.samples:
             try:
                 made.append(sample(generation, index))
@@ -341,7 +358,13 @@ def _manifest(
     return {
         **described,
         "shards": [
-            {k: rows[shard.name].get(k) for k in ("shard", "measurement_hash", "truth_hash")}
+            {
+                "shard": shard.name,
+                "first": shard.samples.start,
+                "stop": shard.samples.stop,
+                "measurement_hash": rows[shard.name].get("measurement_hash"),
+                "truth_hash": rows[shard.name].get("truth_hash"),
+            }
             for shard in wanted
         ],
         "rows": [

@@ -5,7 +5,7 @@ fixed range of samples of one split, so that every machine makes the same files.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,9 +92,13 @@ class Place:
         return self.folder / f"{shard.name}.json"
 
     def open(self) -> None:
-        """Make the folders, and take away what a killed process left half written."""
+        """Make the folders."""
         for folder in filter(None, (self.folder, self.blind)):
             folder.mkdir(parents=True, exist_ok=True)
+
+    def clear(self) -> None:
+        """Take away what killed processes left half written."""
+        for folder in filter(None, (self.folder, self.blind)):
             for left in folder.glob(".*.part"):
                 left.unlink(missing_ok=True)
 
@@ -164,3 +168,51 @@ def _check_shard(place: Place, shard: Shard, content: dict[str, Any]) -> None:
         raise BadInputError(f"the contents of '{place.truth(shard)}' were changed")
     if stored_hash(path) != content["measurement_hash"]:
         raise BadInputError(f"'{path}' is not the file that its rows describe")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read the manifest of generated samples.
+
+    Raises
+    ------
+    BadInputError
+        If the folder holds none.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        return {**manifest, "rows": list(manifest["rows"]), "shards": list(manifest["shards"])}
+    except OSError as error:
+        raise BadInputError(
+            f"{path} cannot be read: {error.strerror}; generate into this folder, or let a "
+            "generation that was broken off come to its end"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInputError(f"{path} is no manifest of generated samples") from error
+
+
+def check_shards(
+    place: Place, *, progress: Callable[[int, int], None] = lambda _done, _total: None
+) -> list[str]:
+    """Read all generated samples and return what is wrong, in words; empty: all are undamaged.
+
+    Raises
+    ------
+    BadInputError
+        If nothing was generated there.
+    """
+    listed = read_manifest(place.folder)["shards"]
+    wrong = []
+    for done, entry in enumerate(listed):
+        progress(done, len(listed))
+        split, number = entry["shard"].rsplit("-", 1)
+        samples = range(entry["first"], entry["stop"])
+        shard = Shard(split=Split(split), number=int(number), samples=samples)
+        try:
+            content = json.loads(place.rows(shard).read_text(encoding="utf-8"))
+            _check_shard(place, shard, content)
+            if content.get("measurement_hash") != entry["measurement_hash"]:
+                raise BadInputError(f"{place.rows(shard)} is not what the manifest lists")
+        except (OSError, ValueError, KeyError, BadInputError) as error:
+            wrong.append(f"{shard.name}: {error}")
+    return wrong

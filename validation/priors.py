@@ -127,12 +127,12 @@ def _prior(text: str) -> tuple[str, Prior]:
         raise BadInputError(
             f"unknown distribution in '{text}'; {near_match(called[1], DISTRIBUTIONS)}"
         )
+    numbers = _numbers(called[2]) if called else None
+    if called and name and numbers is not None:
+        return name, DISTRIBUTIONS[called[1]](*numbers)
     try:
-        if called:
-            low, high = (float(number) for number in called[2].split(","))
-            return name, DISTRIBUTIONS[called[1]](low, high)
-        read = yaml.safe_load(value)
-    except (ValueError, yaml.YAMLError):
+        read = None if called else yaml.safe_load(value)
+    except yaml.YAMLError:
         read = None
     if not (equals and name) or not isinstance(read, list):
         raise BadInputError(
@@ -140,3 +140,11 @@ def _prior(text: str) -> tuple[str, Prior]:
             "normal(mean, std) or [value, value], e.g. dose=log_uniform(1e3, 1e5)"
         )
     return name, choice([number_or(item) for item in read])
+
+
+def _numbers(text: str) -> tuple[float, float] | None:
+    try:
+        first, second = (float(number) for number in text.split(","))
+    except ValueError:
+        return None
+    return first, second

@@ -1,6 +1,5 @@
 """Generated samples as a sequence: what training, or PyTorch's ``DataLoader``, goes through."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from echolith.dataset import load, load_truth
 from echolith.errors import BadInputError
 from echolith.seeds import stream
 from echolith.validation.generation import Split
-from echolith.validation.generation_files import MANIFEST
+from echolith.validation.generation_files import read_manifest
 from echolith.validation.packing import unpack
 
 
@@ -102,14 +101,6 @@ def load_samples(folder: str | Path, *, split: Split = Split.TRAIN) -> Samples:
     BadInputError
         If the folder holds no finished generation.
     """
-    path = Path(folder) / MANIFEST
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        rows = tuple(row for row in manifest["rows"] if row["split"] == split.value)
-    except OSError as error:
-        raise BadInputError(
-            f"{path} cannot be read: {error.strerror}; generate into this folder first"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadInputError(f"{path} is no manifest of generated samples") from error
+    manifest = read_manifest(Path(folder))
+    rows = tuple(row for row in manifest["rows"] if row["split"] == split.value)
     return Samples(folder=Path(folder), rows=rows)

@@ -1,5 +1,7 @@
 """Samples come out of a pack as they went in, whatever their sizes."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -48,7 +50,7 @@ def test_what_is_packed_comes_out_as_it_went_in(given_samples: list[xr.Dataset])
         xr.testing.assert_identical(unpack(packed, index), sample)
 
 
-def test_a_pack_survives_its_file(tmp_path) -> None:
+def test_a_pack_survives_its_file(tmp_path: Path) -> None:
     made = [
         xr.Dataset(
             {"a": ("x", np.arange(n, dtype=float)), "n": ("x", np.array(["Li"] * n, dtype=object))},
