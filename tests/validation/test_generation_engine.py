@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -80,20 +79,14 @@ def test_workers_share_an_epoch(undisturbed: Path) -> None:
 def test_workers_that_are_killed_change_nothing(undisturbed: Path, tmp_path: Path) -> None:
     killed = []
 
-    def kill_workers() -> None:
-        for child in psutil.Process().children(recursive=True):
+    def kill_workers(*_: object) -> None:
+        for child in psutil.Process().children(recursive=True) if not killed else ():
             if "multiprocessing.spawn" in " ".join(child.cmdline()):
                 child.kill()
                 killed.append(child.pid)
 
-    thread = threading.Thread(target=kill_workers, daemon=True)
-
-    def begin(*_: object) -> None:
-        if not thread.is_alive() and not killed:
-            thread.start()
-
     folder = tmp_path / "set"
-    generate(waves(pause=0.05), Place(folder=folder), workers=2, progress=begin)
+    generate(waves(pause=0.05), Place(folder=folder), workers=2, progress=kill_workers)
     assert digests(folder) == digests(undisturbed)
     assert len(killed) > 0
     assert not list(folder.glob(".*"))
