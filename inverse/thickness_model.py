@@ -28,7 +28,7 @@ REFERENCE = IMAGES.index("zero_loss")
 THICKEST_FILM = 3.0
 """t/lambda of a film that is looked for."""
 STEP_DOUBT = 0.5
-"""Standard deviation of what a pixel lacks at a step, relative: some are oblique, some are kinks."""
+"""Standard deviation of what a pixel lacks at a step, relative: some are oblique, some kinks."""
 
 
 class ThicknessOptions(Settings):

@@ -7,7 +7,6 @@ there and undamaged is kept, so that a run broken off goes on where it was.
 import hashlib
 import json
 import logging
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from echolith.errors import BadInputError, near_match
 from echolith.processors import processors
+from echolith.validation.dask_cases import scheduler_at
 from echolith.validation.generation import Generation, sample
 from echolith.validation.generation_files import (
     Place,
@@ -256,17 +256,11 @@ def _check_room(taken: Estimate, place: Place) -> None:
 @contextmanager
 def _client(scheduler: str, count: int) -> "Iterator[Client]":
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client, LocalCluster, default_client
 
-    if re.match(r"(tcp|tls|ucx|ws|wss)://", scheduler):
-        try:
-            client = Client(scheduler, timeout="20s")
-        except OSError as error:
-            raise BadInputError(
-                f"no Dask scheduler answers at {scheduler}; start one, or check the address"
-            ) from error
-        with client:
-            yield client
+    if "://" in scheduler:
+        with scheduler_at(scheduler):
+            yield default_client()
         return
     if scheduler not in list(Workers):
         hint = near_match(scheduler, list(Workers))
