@@ -260,7 +260,7 @@ def _client(scheduler: str, count: int) -> "Iterator[Client]":
 
     if "://" in scheduler:
         with scheduler_at(scheduler):
-            yield default_client()
+            yield default_client()  # type: ignore[no-untyped-call]
         return
     if scheduler not in list(Workers):
         hint = near_match(scheduler, list(Workers))
@@ -269,14 +269,14 @@ def _client(scheduler: str, count: int) -> "Iterator[Client]":
     alone = {"scheduler": "synchronous"} if scheduler == Workers.THREADS else {}
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": TRIES, **alone}),
-        LocalCluster(
+        LocalCluster(  # type: ignore[no-untyped-call]
             n_workers=count,
             threads_per_worker=1,
             processes=scheduler == Workers.PROCESSES,
             dashboard_address=None,
             silence_logs=logging.CRITICAL,
         ) as cluster,
-        Client(cluster, set_as_default=False) as client,
+        Client(cluster, set_as_default=False) as client,  # type: ignore[no-untyped-call]
     ):
         yield client
 
@@ -296,7 +296,7 @@ def _made(
     futures = client.map(partial(make_shard, generation, place), wanted, pure=False)
     size = {future.key: shard for future, shard in zip(futures, wanted, strict=True)}
     try:
-        for future in as_completed(futures, loop=client.loop):
+        for future in as_completed(futures, loop=client.loop):  # type: ignore[no-untyped-call]
             shard = size[future.key]
             try:
                 made[shard.name] = future.result()
@@ -306,7 +306,7 @@ def _made(
             done += len(shard.samples)
             progress(done, generation.n)
     finally:
-        client.cancel(futures)
+        client.cancel(futures)  # type: ignore[no-untyped-call]
     return made
 
 

@@ -50,7 +50,7 @@ def pack(samples: Sequence[xr.Dataset]) -> xr.Dataset:
     packed, coordinates = {}, set()
     for name in sorted({str(name) for sample in samples for name in sample.variables}):
         held = [sample.variables.get(name) for sample in samples]
-        shared = all(v is not None and v.identical(held[0]) for v in held)
+        shared = all(v is not None and _identical(v, held[0]) for v in held)
         outer = name if shared or not any(name in s.dims for s in samples) else name + OWN_AXIS
         packed[outer] = held[0] if shared else _stacked(name, held, samples, forms)
         if any(name in sample.coords for sample in samples):
@@ -89,6 +89,10 @@ def unpack(packed: xr.Dataset, index: int) -> xr.Dataset:
         if outer in one.coords:
             coordinates.append(name)
     return xr.Dataset(variables, attrs={**one.attrs, **form["attrs"]}).set_coords(coordinates)
+
+
+def _identical(one: xr.Variable, other: xr.Variable | None) -> bool:
+    return bool(one.identical(other))  # type: ignore[no-untyped-call]
 
 
 def _common(many: Sequence[Mapping[Any, Any]]) -> dict[str, Any]:
@@ -135,7 +139,7 @@ def _stacked(
         if variable is None:
             form["absent"].append(name)
             continue
-        values[(row, *(slice(size) for size in variable.shape))] = variable.values
+        values[row][tuple(slice(size) for size in variable.shape)] = variable.values
         own = {key: value for key, value in variable.attrs.items() if key not in common}
         if own:
             form["variables"][name] = json.loads(_text(own))

@@ -52,7 +52,7 @@ def test_drawn_settings_are_truth_and_take_effect() -> None:
     made = [sample(waves(), index) for index in range(8)]
     assert len({float(one.truth["setting.strength"]) for one in made}) == 8
     assert all(one.measurement.sizes["x"] == one.truth["setting.length"] for one in made)
-    assert not any(name.startswith("setting.") for one in made for name in one.measurement)
+    assert not any(str(name).startswith("setting.") for one in made for name in one.measurement)
     assert len({one.seed for one in made}) == 8
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ from echolith.errors import BadInputError
 from echolith.validation import generation_engine
 from echolith.validation.generation import Generation, Split, sample
 from echolith.validation.generation_engine import Workers, generate
-from echolith.validation.generation_files import Place, check_shards
+from echolith.validation.generation_files import Place, check_shards, write_shard
 from echolith.validation.priors import choice, log_uniform
-from echolith.validation.samples import load_samples
+from echolith.validation.samples import LabelledSample, load_samples
 from tests.validation.wave_scenario import POISON, WaveSettings, wave_scenario
 
 N = 40
@@ -39,7 +40,7 @@ def waves(*, pause: float = 0.0, **fields: Any) -> Generation:
 
 
 def digests(folder: Path) -> list[dict[str, str]]:
-    return json.loads((folder / "manifest.json").read_text())["shards"]
+    return list(json.loads((folder / "manifest.json").read_text())["shards"])
 
 
 @pytest.fixture(scope="module")
@@ -66,18 +67,21 @@ def test_samples_come_back_with_their_truth(undisturbed: Path) -> None:
     assert check_shards(Place(folder=undisturbed)) == []
 
 
+def phases(samples: Iterable[LabelledSample]) -> list[float]:
+    return [float(one.truth["phase"]) for one in samples if one.truth is not None]
+
+
 def test_workers_share_an_epoch(undisturbed: Path) -> None:
     samples = load_samples(undisturbed)
-    parts = [list(samples.shuffled(seed=4, worker=w, workers=3)) for w in range(3)]
-    phases = sorted(float(one.truth["phase"]) for part in parts for one in part)
-    assert phases == sorted(float(one.truth["phase"]) for one in samples)
-    again = [float(one.truth["phase"]) for one in samples.shuffled(seed=5)]
-    assert again != phases
-    assert sorted(again) == phases
+    parts = [phases(samples.shuffled(seed=4, worker=w, workers=3)) for w in range(3)]
+    assert sorted(phase for part in parts for phase in part) == sorted(phases(samples))
+    again = phases(samples.shuffled(seed=5))
+    assert again != phases(samples)
+    assert sorted(again) == sorted(phases(samples))
 
 
 def test_workers_that_are_killed_change_nothing(undisturbed: Path, tmp_path: Path) -> None:
-    killed = []
+    killed: list[int] = []
 
     def kill_workers(*_: object) -> None:
         for child in psutil.Process().children(recursive=True) if not killed else ():
@@ -132,13 +136,13 @@ def test_damage_is_found_and_mended(undisturbed: Path, tmp_path: Path) -> None:
 def test_a_full_disk_leaves_whole_shards_only(
     undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, write, calls = tmp_path / "set", generation_engine.write_shard, []
+    folder, calls = tmp_path / "set", []
 
-    def full(*arguments: object) -> object:
+    def full(*arguments: Any) -> object:
         calls.append(1)
         if len(calls) == 5:
             raise OSError(28, "No space left on device", str(folder))
-        return write(*arguments)
+        return write_shard(*arguments)
 
     monkeypatch.setattr(generation_engine, "write_shard", full)
     with pytest.raises(OSError, match="No space left"):

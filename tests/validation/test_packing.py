@@ -1,6 +1,7 @@
 """Samples come out of a pack as they went in, whatever their sizes."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ def samples(draw: st.DrawFn) -> xr.Dataset:
     columns = draw(st.integers(0, 4))
     rows = draw(st.integers(1, 3))
     numbers = hnp.arrays(np.float32, (rows, 2), elements=st.floats(width=32))
-    variables = {
+    variables: dict[str, Any] = {
         "counts": (("row", "x"), draw(numbers), {"units": "e"}),
         "label": ("column", draw(hnp.arrays(np.int16, columns))),
         "species": (
