@@ -29,7 +29,7 @@ def draws(prior: Prior) -> np.ndarray:
         (log_uniform(1e2, 1e5), loguniform(1e2, 1e5)),
         (normal(3, 0.5), normal_law(3, 0.5)),
     ],
-    ids=str,
+    ids=["uniform", "log_uniform", "normal"],
 )
 def test_draws_follow_the_law(prior: Prior, law: Any) -> None:
     found = draws(prior)
