@@ -273,7 +273,7 @@ def _client(scheduler: str, count: int) -> "Iterator[Client]":
             n_workers=count,
             threads_per_worker=1,
             processes=scheduler == Workers.PROCESSES,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,  # type: ignore[no-untyped-call]

@@ -76,7 +76,9 @@ def _matched_rms(name: str, *, unit: str, scale: float) -> NamedMetric:
         if name not in estimate or "label" not in estimate:
             return float("nan")
         match = match_particles(estimate["label"], truth["label"])
-        ours, theirs = estimate[[name]], truth[[name]]
-        return rms.score(ours.sel(particle=match.estimate), theirs.sel(particle=match.truth))
+        ours = estimate[[name]].sel(particle=match.estimate)
+        theirs = truth[[name]].sel(particle=match.truth)
+        # Matched one by one, whatever their numbers.
+        return rms.score(ours.drop_vars("particle"), theirs.drop_vars("particle"))
 
     return replace(rms, function=error)

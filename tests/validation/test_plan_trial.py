@@ -80,7 +80,7 @@ def test_workers_of_a_scheduler_give_the_bits_of_threads(
     distributed = pytest.importorskip("distributed")
     with (
         distributed.LocalCluster(
-            n_workers=1, threads_per_worker=2, dashboard_address=None, host="127.0.0.1"
+            n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0", host="127.0.0.1"
         ) as cluster,
         scheduler_at(cluster.scheduler_address),
     ):
@@ -142,7 +142,7 @@ def test_thinned_counts_say_what_a_simulation_at_the_dose_says(name: str) -> Non
     seen: list[xr.Dataset] = []
     one = DoseLadder(
         setting=setting,
-        base=(float(own), noise_free),  # type: ignore[arg-type]
+        base=(float(own), noise_free),
         rungs={value: rung},
         top=value,
         solver=lambda measurement: seen.append(measurement) or measurement,  # type: ignore[func-returns-value]
