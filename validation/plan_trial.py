@@ -282,7 +282,8 @@ def value_needed(values: Sequence[float], excesses: Sequence[float]) -> float:
     >>> round(value_needed([1.0, 4.0, 16.0], [4.0, 2.0, 0.5]), 6)
     8.0
     """
-    x, y = np.log(values), np.log(np.minimum(excesses, REACH))
+    finite = [excess for excess in excesses if np.isfinite(excess)]
+    x, y = np.log(values), np.log(np.minimum(excesses, max([REACH, *finite])))
     above = np.flatnonzero(y > 0)
     if not len(above):
         return float(values[0] * max(excesses[0] ** 2, 1 / REACH))
