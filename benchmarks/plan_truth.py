@@ -18,11 +18,10 @@ import echolith as el
 from echolith.validation.catalogue import entry
 from echolith.validation.dose_ladder import DoseLadder, run_ladder
 from echolith.validation.plan import Budget, Plan, plan
-from echolith.validation.plan_axes import Range, with_point
-from echolith.validation.plan_points import point_value
+from echolith.validation.plan_axes import Range
 from echolith.validation.plan_trial import case_excess, planned_and_tried
 from echolith.validation.scenario import Scenario
-from echolith.validation.settings import resolve
+from echolith.validation.settings import resolve, setting_value, with_values
 
 LESS = 0.7
 """Part of the recommended dose at which the target is to be missed."""
@@ -133,9 +132,9 @@ def _kept(
     found: Plan, one: Family, scenario: Scenario, value: float, seeds: range, store: Path
 ) -> int:
     """Return how many of the cases with a value of the setting keep to the target."""
-    own = point_value(scenario.settings.model_dump(), one.setting)
+    own = setting_value(scenario.settings.model_dump(), one.setting)
     chosen = round(value) if isinstance(own, int) else value
-    settings = with_point(scenario.settings.model_dump(), {one.setting: chosen})
+    settings = with_values(scenario.settings.model_dump(), {one.setting: chosen})
     at = entry(scenario.name).make(resolve(type(scenario.settings), settings))
     ladder = DoseLadder(
         setting=one.setting, base=(value, at), rungs={value: at}, top=value, store=store

@@ -16,11 +16,9 @@ from pydantic import BaseModel
 from echolith.errors import BadInputError
 from echolith.forward.noise import thin
 from echolith.seeds import sequence, stream
-from echolith.validation.plan_axes import with_point
-from echolith.validation.plan_points import point_value
 from echolith.validation.priors import Prior
 from echolith.validation.scenario import Scenario
-from echolith.validation.settings import resolve
+from echolith.validation.settings import resolve, setting_value, with_values
 
 SETTING = "setting."
 """Begins the name of a drawn setting in the truth."""
@@ -87,7 +85,7 @@ class Generation:
             )
         plain = self.scenario.settings.model_dump()
         for name in self.vary:
-            point_value(plain, name)
+            setting_value(plain, name)
 
     def samples(self, split: Split) -> range:
         """Return the samples of a split; all are independent, so their order decides."""
@@ -114,7 +112,7 @@ class Generation:
         BadInputError
             If they are implausible or do not fit together.
         """
-        plain = with_point(self.scenario.settings.model_dump(), drawn)
+        plain = with_values(self.scenario.settings.model_dump(), drawn)
         return self.make(resolve(type(self.scenario.settings), plain))
 
     def check_priors(self) -> None:
@@ -130,7 +128,7 @@ class Generation:
                 try:
                     resolve(
                         type(self.scenario.settings),
-                        with_point(self.scenario.settings.model_dump(), {name: value}),
+                        with_values(self.scenario.settings.model_dump(), {name: value}),
                     )
                 except BadInputError as error:
                     raise BadInputError(
@@ -196,7 +194,7 @@ def _ladder(measured: xr.Dataset, shares: tuple[float, ...], seed: int) -> xr.Da
 
 def _with_settings(truth: xr.Dataset, drawn: Mapping[str, Any], settings: BaseModel) -> xr.Dataset:
     plain = settings.model_dump(mode="json")
-    values = {SETTING + name: point_value(plain, name) for name in drawn}
+    values = {SETTING + name: setting_value(plain, name) for name in drawn}
     return truth.assign(
         {name: v if isinstance(v, int | float) else json.dumps(v) for name, v in values.items()}
     )

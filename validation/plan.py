@@ -17,11 +17,12 @@ from echolith.errors import BadInputError, near_match
 from echolith.validation.information import Information
 from echolith.validation.plan_axes import Axes, Choice, Range, axes
 from echolith.validation.plan_budget import Budget
-from echolith.validation.plan_points import Bounds, point_value
+from echolith.validation.plan_points import Bounds
 from echolith.validation.plan_search import REFINEMENTS, Least, PlanPoint, Search, order, spent
 from echolith.validation.plan_target import SINGLE, Target
 from echolith.validation.plan_work import Forecast, Work
 from echolith.validation.scenario import Scenario
+from echolith.validation.settings import setting_value
 
 __all__ = ["Budget", "Least", "Plan", "PlanPoint", "best_points", "plan", "spent"]
 
@@ -132,7 +133,7 @@ def plan(
     if least is Least.TIME and (exposure is None or np.isnan(exposure.seconds)):
         raise BadInputError("least = time, but the scenario does not tell the time; use dose")
     plain = scenario.settings.model_dump()
-    kinds = {name: type(point_value(plain, name)) for name in over}
+    kinds = {name: type(setting_value(plain, name)) for name in over}
     bounds = Bounds(
         make=make or _made(scenario),
         base=scenario,

@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 
 from echolith.errors import BadInputError
-from echolith.validation.settings import merge, nested, number_or
+from echolith.validation.settings import number_or
 
 STEPS = 5
 """Values tried in a range along which the information has to be computed."""
@@ -144,22 +144,17 @@ def parse_axes(texts: Iterable[str]) -> dict[str, Choice | Range]:
 def _axis(text: str) -> tuple[str, Choice | Range]:
     name, equals, value = text.partition("=")
     low, dots, high = value.partition("..")
+    ends: tuple[float, float] | None = None
+    read: Any = None
     try:
-        if dots:
-            return name.strip(), Range(float(low), float(high))
-        read = yaml.safe_load(value)
+        ends = (float(low), float(high)) if dots else None
+        read = None if dots else yaml.safe_load(value)
     except (ValueError, yaml.YAMLError):
-        read = None
+        pass
+    if equals and name.strip() and ends is not None:
+        return name.strip(), Range(*ends)
     if not (equals and name.strip()) or not isinstance(read, list):
         raise BadInputError(
             f"'{text}' is neither name=[value, value] nor name=low..high, e.g. dose=1e3..1e5"
         )
     return name.strip(), [number_or(item) for item in read]
-
-
-def with_point(settings: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:
-    """Return plain settings with the values of a point, given by dotted names, on top."""
-    changed = dict(settings)
-    for name, value in point.items():
-        changed = merge(changed, nested(name, value))
-    return changed

@@ -10,8 +10,8 @@ from echolith.validation.bounds import bound_of
 from echolith.validation.damage import OPTIMUM, share_left, tolerance_of
 from echolith.validation.information import Information
 from echolith.validation.plan import Plan
-from echolith.validation.plan_points import setting_names
 from echolith.validation.plan_search import PlanPoint
+from echolith.validation.settings import setting_names
 
 MOST_PARAMETERS = 1200
 """Beyond these the bounds with some of them known take minutes."""

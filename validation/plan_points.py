@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 
 from echolith import __version__
-from echolith.errors import BadInputError, near_match
+from echolith.errors import BadInputError
 from echolith.validation.bounds import bound_of
 from echolith.validation.case_store import CaseStore
 from echolith.validation.damage import share_left
 from echolith.validation.exposure import Exposure, Prepared, PreparedInformation
 from echolith.validation.information import Information
 from echolith.validation.mean_store import code_of
-from echolith.validation.plan_axes import Point, with_point
+from echolith.validation.plan_axes import Point
 from echolith.validation.scenario import Scenario
-from echolith.validation.settings import resolve
+from echolith.validation.settings import resolve, setting_value, with_values
 
 BOUNDING = ("echolith.validation", "echolith.forward", "echolith.structures")
 """Rooms of echolith whose code decides a bound."""
@@ -170,7 +170,7 @@ class Bounds:
         BadInputError
             If the settings are implausible or do not fit together.
         """
-        plain = with_point(self.base.settings.model_dump(), point)
+        plain = with_values(self.base.settings.model_dump(), point)
         return self.make(resolve(type(self.base.settings), plain))
 
     def _reference(self, scenario: Scenario, point: Point) -> tuple[Point, float]:
@@ -180,7 +180,7 @@ class Bounds:
         key = {name: value for name, value in point.items() if name not in free}
         own = self.base.settings.model_dump()
         return key, float(
-            np.prod([float(point[name]) / float(point_value(own, name)) for name in free])
+            np.prod([float(point[name]) / float(setting_value(own, name)) for name in free])
         )
 
     def _bound(self, key: Point) -> dict[str, float]:
@@ -242,32 +242,6 @@ def _steps(scenario: Scenario) -> set[Hashable]:
 
 def _text(point: Point) -> str:
     return json.dumps(point, sort_keys=True)
-
-
-def point_value(settings: Mapping[str, Any], name: str) -> Any:
-    """Return the value of a setting by its dotted name.
-
-    Raises
-    ------
-    BadInputError
-        If there is no such setting.
-    """
-    inner: Any = settings
-    for part in name.split("."):
-        if not isinstance(inner, Mapping) or part not in inner:
-            known = setting_names(settings)
-            raise BadInputError(f"unknown setting '{name}'; {near_match(name, known)}")
-        inner = inner[part]
-    return inner
-
-
-def setting_names(settings: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Return the dotted names of all settings."""
-    found = []
-    for name, value in settings.items():
-        inner = setting_names(value, f"{prefix}{name}.") if isinstance(value, Mapping) else []
-        found += inner or [prefix + name]
-    return found
 
 
 def _plain(value: float) -> float | None:

@@ -11,8 +11,9 @@ import numpy as np
 from echolith.validation.damage import dose_for
 from echolith.validation.plan_axes import Axes, Point, followed
 from echolith.validation.plan_budget import Budget
-from echolith.validation.plan_points import Bounds, PointBound, point_value
+from echolith.validation.plan_points import Bounds, PointBound
 from echolith.validation.plan_target import Target
+from echolith.validation.settings import setting_value
 
 GOLDEN = (3 - math.sqrt(5)) / 2
 REFINEMENTS = 8
@@ -98,7 +99,7 @@ class Search:
         needed = dose_for(worth * (1 + 1e-9), critical=self.bounds.critical_dose) / exposure.dose
         high = max(values.low, values.high * self.budget.share(exposure))
         value = float(np.clip(values.high * needed, values.low, high))
-        if isinstance(point_value(self.bounds.base.settings.model_dump(), name), int):
+        if isinstance(setting_value(self.bounds.base.settings.model_dump(), name), int):
             value = np.ceil(value)
         return self._judged(self.bounds.at({**complete, name: value}))
 

@@ -14,6 +14,7 @@ from echolith.validation.plan import Plan, PlanPoint, best_points
 from echolith.validation.plan_effects import Effect, effects
 from echolith.validation.plan_limits import Limit
 from echolith.validation.plan_trial import Trial
+from echolith.validation.settings import with_values
 
 STORED = 4
 """Bytes of a count on disk at most, before it is compressed."""
@@ -183,8 +184,6 @@ def planned_settings(path: Path) -> tuple[str, dict[str, Any]]:
     BadInputError
         If the file is no plan, or recommends nothing.
     """
-    from echolith.validation.plan_axes import with_point
-
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         name, settings, chosen = (content[key] for key in ("scenario", "settings", "recommended"))
@@ -196,4 +195,4 @@ def planned_settings(path: Path) -> tuple[str, dict[str, Any]]:
         ) from error
     if chosen is None:
         raise BadInputError(f"the plan {path} recommends nothing: {content.get('verdict')}")
-    return str(name), with_point(settings, chosen["settings"])
+    return str(name), with_values(settings, chosen["settings"])

@@ -18,9 +18,9 @@ from echolith.errors import BadInputError
 from echolith.protocols import Solver
 from echolith.validation.dose_ladder import Case, DoseLadder, run_ladder
 from echolith.validation.plan import Plan, PlanPoint
-from echolith.validation.plan_points import point_value
 from echolith.validation.plan_target import Target, case_error, share_interval
 from echolith.validation.scenario import Scenario
+from echolith.validation.settings import setting_value
 
 Array = npt.NDArray[np.float64]
 
@@ -182,7 +182,7 @@ def _dose_setting(found: Plan, point: PlanPoint) -> str:
 
 
 def _own_value(scenario: Scenario, setting: str) -> float:
-    value = point_value(scenario.settings.model_dump(), setting)
+    value = setting_value(scenario.settings.model_dump(), setting)
     assert isinstance(value, int | float)
     return value
 

@@ -17,11 +17,16 @@ from echolith.errors import BadInputError
 from echolith.validation.catalogue import Entry, entry
 from echolith.validation.plan import Budget
 from echolith.validation.plan_axes import Choice, Point, Range, axes, parse_axes
-from echolith.validation.plan_points import point_value
 from echolith.validation.plan_target import Target
 from echolith.validation.planner_requests import Asked
 from echolith.validation.scenario import Scenario
-from echolith.validation.settings import explanations, merge, parse_assignments, resolve
+from echolith.validation.settings import (
+    explanations,
+    merge,
+    parse_assignments,
+    resolve,
+    setting_value,
+)
 
 LONGEST_TRIAL = 1000
 
@@ -108,14 +113,14 @@ def read(asked: Asked) -> Wish:
         plain = scenario.settings.model_dump()
         for name in over:
             with mistakes.at(f"over.{name}"):
-                point_value(plain, name)
+                setting_value(plain, name)
     budget, factor, trial = _budget(asked, mistakes), _factor(asked, mistakes), None
     with mistakes.at("trial"):
         trial = _trial(asked.trial)
     mistakes.check()
     assert scenario is not None
     for name, text in asked.point.items():
-        point[name] = point_value(parse_assignments([f"{name}={text}"]), name)
+        point[name] = setting_value(parse_assignments([f"{name}={text}"]), name)
     if target is not None:
         many = frozenset(target.errors) - frozenset(scenario.quantities)
         target = replace(target, many=many)

@@ -151,3 +151,37 @@ def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
             break
         model = inner[0]
     return list(model.model_fields)
+
+
+def setting_value(settings: Mapping[str, Any], name: str) -> Any:
+    """Return the value of a setting by its dotted name.
+
+    Raises
+    ------
+    BadInputError
+        If there is no such setting.
+    """
+    inner: Any = settings
+    for part in name.split("."):
+        if not isinstance(inner, Mapping) or part not in inner:
+            known = setting_names(settings)
+            raise BadInputError(f"unknown setting '{name}'; {near_match(name, known)}")
+        inner = inner[part]
+    return inner
+
+
+def setting_names(settings: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return the dotted names of all settings."""
+    found = []
+    for name, value in settings.items():
+        inner = setting_names(value, f"{prefix}{name}.") if isinstance(value, Mapping) else []
+        found += inner or [prefix + name]
+    return found
+
+
+def with_values(settings: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return plain settings with other values, given by dotted names, on top."""
+    changed = dict(settings)
+    for name, value in values.items():
+        changed = merge(changed, nested(name, value))
+    return changed

@@ -24,9 +24,9 @@ from echolith.validation.dask_cases import scheduler_at
 from echolith.validation.dose_ladder import DoseLadder, run_ladder
 from echolith.validation.plan import Plan, plan
 from echolith.validation.plan_axes import Range
-from echolith.validation.plan_points import point_value
 from echolith.validation.plan_trial import planned_and_tried, share_kept_to, value_needed
 from echolith.validation.scenario import Scenario
+from echolith.validation.settings import setting_value
 from tests.validation.plan_scenario import Peaks, PeakSettings
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -133,7 +133,7 @@ def test_thinned_counts_say_what_a_simulation_at_the_dose_says(name: str) -> Non
     base = el.scenario(name, **SMALL[name])
     assert base.exposure is not None
     setting = base.exposure.proportional[0]
-    own = point_value(base.settings.model_dump(), setting)
+    own = setting_value(base.settings.model_dump(), setting)
     value = 3.0 * float(own)
     outer, _, leaf = setting.rpartition(".")
     changed = {**SMALL[name].get(outer, {}), leaf: type(own)(value)}
