@@ -241,7 +241,8 @@ async function bound() {
   if (!ok) return void (tell("state-bound", ""));
   drawBound(content);
   performance.measure("bound", `asked ${own}`);
-  if (content.job?.state === "running" && own === asked) refresh(300);
+  // A job that ended while this was asked may know by now what was missing.
+  if (content.job && !["failed", "refused"].includes(content.job.state) && own === asked) refresh(300);
 }
 
 function complain(errors) {
