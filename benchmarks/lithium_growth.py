@@ -64,8 +64,6 @@ SETTINGS: dict[Subject, dict[str, Any]] = {
             "drift": (0.5, 0.8),
             "slice_thickness": 5.0,
         },
-        # Streaks of so large facets pass for a second lattice, unless there is none beforehand.
-        "solver": {"edges": {"search": {"false_alarm": 1e-100}}},
     },
     Subject.WHISKER: {},
     Subject.STEADY: {
