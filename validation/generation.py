@@ -196,5 +196,5 @@ def _with_settings(truth: xr.Dataset, drawn: Mapping[str, Any], settings: BaseMo
     plain = settings.model_dump(mode="json")
     values = {SETTING + name: setting_value(plain, name) for name in drawn}
     return truth.assign(
-        {name: v if isinstance(v, int | float) else json.dumps(v) for name, v in values.items()}
+        {n: v if isinstance(v, int | float | str) else json.dumps(v) for n, v in values.items()}
     )

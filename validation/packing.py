@@ -139,7 +139,8 @@ def _stacked(
         if variable is None:
             form["absent"].append(name)
             continue
-        values[row, ...][tuple(slice(size) for size in variable.shape)] = variable.values
+        places: tuple[Any, ...] = (*(slice(size) for size in variable.shape), ...)
+        values[row, ...][places] = variable.values
         own = {key: value for key, value in variable.attrs.items() if key not in common}
         if own:
             form["variables"][name] = json.loads(_text(own))

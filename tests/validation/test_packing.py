@@ -30,6 +30,7 @@ def samples(draw: st.DrawFn) -> xr.Dataset:
                 dtype=object,
             ),
         ),
+        "state": ((), draw(st.sampled_from(["charged", "pristine"]))),
         "found": ((), draw(st.booleans()), {"why": draw(st.sampled_from(["a", "b"]))}),
     }
     if draw(st.booleans()):
