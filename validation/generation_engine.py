@@ -322,19 +322,21 @@ def make_shard(generation: Generation, place: Place, shard: Shard) -> dict[str, 
     """
     import dask
 
-    known = finished(place, shard)
-    if known is not None:
-        return known
-    made, failures = [], {}
     set_already = dask.config.get("scheduler", None) == "synchronous"
+    # One thread a worker, none within it, and nothing of it goes to the cluster again.
     with nullcontext() if set_already else dask.config.set(scheduler="synchronous"):
-        for index in shard.samples:
-            try:
-                made.append(sample(generation, index))
-            except OSError:  # of the machine, not of the sample
-                raise
-            except Exception as error:  # whatever a plugged-in scenario raises
-                failures[index] = f"{type(error).__name__}: {error}"
+        return finished(place, shard) or _make(generation, place, shard)
+
+
+def _make(generation: Generation, place: Place, shard: Shard) -> dict[str, Any]:
+    made, failures = [], {}
+    for index in shard.samples:
+        try:
+            made.append(sample(generation, index))
+        except OSError:  # of the machine, not of the sample
+            raise
+        except Exception as error:  # whatever a plugged-in scenario raises
+            failures[index] = f"{type(error).__name__}: {error}"
     return write_shard(place, shard, made, failures)
 
 
