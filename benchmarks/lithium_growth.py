@@ -1,6 +1,6 @@
 """Growth of lithium over many movies: laws, rates, switches, edges and lengths against the truth.
 
-    python benchmarks/lithium_growth.py [--subject growth | published | whisker | steady | switched
+    python -m benchmarks.lithium_growth [--subject growth | published | whisker | steady | switched
         | series] [--seeds 100] [--first 5000] [--store runs.jsonl]
 
 Movies of li-growth (default, and a particle of the published size: ten frames of the first front
@@ -10,13 +10,10 @@ are shared by `SHARED` seeds. With --store each row is kept as it comes, and see
 not run again.
 """
 
-import argparse
-import json
 import time
 from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +21,7 @@ import numpy.typing as npt
 import xarray as xr
 
 import echolith as el
+from benchmarks.kept_rows import kept_rows, seeds_parser
 from echolith.inverse.growth_law_shapes import GrowthLaw
 from echolith.inverse.growth_laws import growth_law
 from echolith.seeds import stream
@@ -259,24 +257,10 @@ def _names(rows: Sequence[Row], kind: str) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = seeds_parser(__doc__, seeds=100)
     parser.add_argument("--subject", type=Subject, default=Subject.GROWTH)
-    parser.add_argument("--seeds", type=int, default=100)
-    parser.add_argument("--first", type=int, default=5000)
-    parser.add_argument("--store", type=Path)
     asked = parser.parse_args()
-    kept: dict[int, Row] = {}
-    if asked.store and asked.store.exists():
-        old = [json.loads(text) for text in asked.store.read_text().splitlines()]
-        kept = {row["seed"]: row for row in old if row["subject"] == asked.subject.value}
-    rows = []
-    for seed in range(asked.first, asked.first + asked.seeds):
-        row = kept.get(seed) or run(seed, asked.subject) | {"subject": asked.subject.value}
-        if asked.store and seed not in kept:
-            with asked.store.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-        rows.append(row)
-    print(report(rows))
+    print(report(kept_rows(asked, [asked.subject.value], lambda seed: run(seed, asked.subject))))
 
 
 if __name__ == "__main__":

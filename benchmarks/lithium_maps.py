@@ -1,6 +1,6 @@
 """Maps of oxide grains and of thickness on lithium, over seeds on which nothing was set.
 
-    python benchmarks/lithium_maps.py oxide | thickness [--case NAME] [--seeds 20] [--first 5000]
+    python -m benchmarks.lithium_maps oxide | thickness [--case NAME] [--seeds 20] [--first 5000]
         [--store runs.jsonl]
 
 ``oxide``: overlap, rotation and false grains of the scenario li-oxide; cases ``columnar`` (its
@@ -9,12 +9,9 @@ t/lambda and totals of li-thickness; cases ``default``, ``small``, ``large`` and
 seed is a specimen of its own; with --store it is kept, and seeds in that file are not run again.
 """
 
-import argparse
 import itertools
-import json
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +19,7 @@ import xarray as xr
 from scipy.ndimage import binary_dilation, binary_erosion
 
 import echolith as el
+from benchmarks.kept_rows import kept_rows, seeds_parser
 from echolith.validation.grain_matching import named_grains
 
 CASES: dict[str, dict[str, dict[str, Any]]] = {
@@ -160,28 +158,16 @@ def _rms(values: np.ndarray) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = seeds_parser(__doc__, seeds=20)
     parser.add_argument("subject", choices=tuple(CASES))
     parser.add_argument("--case", help="the first of the subject by default")
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--first", type=int, default=5000)
-    parser.add_argument("--store", type=Path)
     asked = parser.parse_args()
     case = asked.case or next(iter(CASES[asked.subject]))
     if case not in CASES[asked.subject]:
         parser.error(f"no case {case!r} of {asked.subject}: {', '.join(CASES[asked.subject])}")
-    key = [asked.subject, case]
-    kept: dict[int, dict[str, Any]] = {}
-    if asked.store and asked.store.exists():
-        old = [json.loads(text) for text in asked.store.read_text().splitlines()]
-        kept = {row["seed"]: row for row in old if row["key"] == key}
-    rows = []
-    for seed in range(asked.first, asked.first + asked.seeds):
-        row = kept.get(seed) or run(seed, f"li-{asked.subject}", case) | {"key": key}
-        if asked.store and seed not in kept:
-            with asked.store.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-        rows.append(row)
+    rows = kept_rows(
+        asked, [asked.subject, case], lambda seed: run(seed, f"li-{asked.subject}", case)
+    )
     print(report(rows))
 
 

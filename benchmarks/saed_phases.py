@@ -1,6 +1,6 @@
 """Phases told by the rings of random mixtures: true and false alarms, beside an ideal solver.
 
-    python benchmarks/saed_phases.py [--seeds 500] [--first 5000] [--store runs.jsonl]
+    python -m benchmarks.saed_phases [--seeds 500] [--first 5000] [--store runs.jsonl]
         [--subject mixtures | look-alikes] [--electrons 2e7]
 
 Patterns of the scenario li-saed: spots of lithium, which tell the camera constant, on rings of one
@@ -11,12 +11,9 @@ the amounts are unknown to it.
 Each seed is a draw of its own; with --store it is kept, and seeds in that file are not run again.
 """
 
-import argparse
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +21,7 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.special import logsumexp
 
+from benchmarks.kept_rows import kept_rows, seeds_parser
 from echolith.forward.crystal_phases import crystal_phase
 from echolith.forward.optics import wavelength
 from echolith.forward.saed import SCHERRER, SaedAcquisition, background
@@ -226,26 +224,12 @@ def _figures(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--seeds", type=int, default=500)
-    parser.add_argument("--first", type=int, default=5000)
+    parser = seeds_parser(__doc__, seeds=500)
     parser.add_argument("--subject", choices=("mixtures", "look-alikes"), default="mixtures")
     parser.add_argument("--electrons", type=float, default=2e7)
-    parser.add_argument("--store", type=Path)
     asked = parser.parse_args()
     key = [asked.subject, asked.electrons]
-    kept: dict[int, dict[str, Any]] = {}
-    if asked.store and asked.store.exists():
-        old = [json.loads(text) for text in asked.store.read_text().splitlines()]
-        kept = {row["seed"]: row for row in old if row["key"] == key}
-    rows = []
-    for seed in range(asked.first, asked.first + asked.seeds):
-        row = kept.get(seed) or run(seed, asked.subject, asked.electrons) | {"key": key}
-        if asked.store and seed not in kept:
-            with asked.store.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-        rows.append(row)
-    print(report(rows))
+    print(report(kept_rows(asked, key, lambda seed: run(seed, asked.subject, asked.electrons))))
 
 
 if __name__ == "__main__":
