@@ -1,7 +1,8 @@
 """Read recorded measurements, whatever kind of file they are in."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,20 @@ from echolith.store import format_name
 OWN_SUFFIXES = (".h5", ".hdf5", ".hspy")
 POWDER: Mapping[str, tuple[type, ...]] = {"step_time": (int, float), "part": (int,)}
 """What can be given for a powder pattern."""
-KINDS = (
-    f"an echolith measurement ({', '.join(OWN_SUFFIXES)}), a measurement saved by abTEM (Zarr "
-    "folder or .zip), rocking curves of a raster in HDF5 with NeXus names, or a powder pattern "
-    "(.xy, .xye, .dat, .uxd)"
-)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """How one kind of file is read."""
+
+    kind: str
+    """For messages."""
+    knows: Callable[[Path], bool]
+    """Whether a file or folder is of this kind; it may look into it."""
+    read: Callable[[Path, Mapping[str, Any]], xr.Dataset]
+    """From the path and what is given besides."""
+    dosed: bool = False
+    """Whether a dose can be given."""
 
 
 def read_measurement(
@@ -62,20 +72,26 @@ def read_measurement(
     given = dict(overrides or {})
     if not path.exists():
         raise BadInputError(f"there is no file or folder '{path}'")
-    if path.is_dir() or path.suffix == ".zip":
-        return read_abtem(path, dose=dose, overrides=given)
+    reader = next(reader for reader in READERS if reader.knows(path))
     if dose is not None:
-        raise BadInputError(
-            f"dose = {dose} e/Å² is for files by abTEM; '{path}' carries its own acquisition, or "
-            "needs no dose"
-        )
-    if h5py.is_hdf5(path) and format_name(path) is None:
-        return read_stack(path, motors=given)
-    if h5py.is_hdf5(path) or path.suffix in OWN_SUFFIXES:
-        if given:
-            raise BadInputError(f"'{path}' carries its own acquisition; overrides are for others")
-        return load(path)
-    return _powder(path, given)
+        if not reader.dosed:
+            raise BadInputError(
+                f"dose = {dose} e/Å²; '{path}', {reader.kind}, carries its own acquisition, or "
+                "needs no dose"
+            )
+        given["dose"] = dose
+    return reader.read(path, given)
+
+
+def _own(path: Path, given: Mapping[str, Any]) -> xr.Dataset:
+    if given:
+        raise BadInputError(f"'{path}' carries its own acquisition; overrides are for others")
+    return load(path)
+
+
+def _abtem(path: Path, given: Mapping[str, Any]) -> xr.Dataset:
+    overrides = dict(given)
+    return read_abtem(path, dose=overrides.pop("dose", None), overrides=overrides)
 
 
 def _powder(path: Path, given: Mapping[str, Any]) -> xr.Dataset:
@@ -91,4 +107,30 @@ def _powder(path: Path, given: Mapping[str, Any]) -> xr.Dataset:
     except BadInputError as error:
         if path.suffix.lower() in (".xy", ".xye", ".dat", ".uxd"):
             raise
-        raise BadInputError(f"'{path}' is of no known kind; expected {KINDS}: {error}") from error
+        kinds = "; ".join(reader.kind for reader in READERS)
+        raise BadInputError(f"'{path}' is of no known kind; expected {kinds}: {error}") from error
+
+
+READERS: tuple[Reader, ...] = (
+    Reader(
+        kind="a measurement saved by abTEM (Zarr folder or .zip)",
+        knows=lambda path: path.is_dir() or path.suffix == ".zip",
+        read=_abtem,
+        dosed=True,
+    ),
+    Reader(
+        kind=f"an echolith measurement ({', '.join(OWN_SUFFIXES)})",
+        knows=lambda path: (
+            format_name(path) is not None
+            or (path.suffix in OWN_SUFFIXES and not h5py.is_hdf5(path))
+        ),
+        read=_own,
+    ),
+    Reader(
+        kind="rocking curves of a raster in HDF5 with NeXus names",
+        knows=h5py.is_hdf5,
+        read=lambda path, given: read_stack(path, motors=given),
+    ),
+    Reader(kind="a powder pattern (.xy, .xye, .dat, .uxd)", knows=Path.is_file, read=_powder),
+)
+"""The first that knows a file is taken; the last one knows every file."""
