@@ -22,6 +22,8 @@ from echolith.validation.settings import resolve, setting_value, with_values
 
 SETTING = "setting."
 """Begins the name of a drawn setting in the truth."""
+IN_MEMORY = 1 << 28
+"""Bytes of a measurement up to which it is held in memory; a larger one stays lazy."""
 TRIED = 64
 """Samples whose settings are drawn before anything is simulated."""
 
@@ -153,7 +155,8 @@ class Made:
     ----------
     index, seed : int
     measurement, truth : xarray.Dataset
-        In memory; the truth holds the drawn settings too (``setting.<name>``).
+        In memory, but for a measurement beyond `IN_MEMORY`; the truth holds the drawn settings too
+        (``setting.<name>``).
     """
 
     index: int
@@ -173,15 +176,22 @@ def sample(generation: Generation, index: int) -> Made:
     drawn = generation.drawn(index)
     seed = int(sequence(generation.seed, "sample", index).generate_state(1)[0])
     scenario = generation.scenario_of(drawn)
-    simulated = scenario.simulate(seed=seed)
-    measured = simulated.measurement
+    specimen = scenario.build(seed)
+    measured = scenario.noise.sample(scenario.forward(specimen), seed=seed)
+    if measured.nbytes <= IN_MEMORY:
+        measured = measured.compute()
+    elif generation.ladder:
+        raise BadInputError(
+            f"a measurement of {measured.nbytes / 1e9:.3g} GB is written block by block, which a "
+            "dose ladder does not allow; give the dose a prior instead of a ladder"
+        )
     if generation.ladder:
         measured = _ladder(measured, generation.ladder, seed)
     return Made(
         index=index,
         seed=seed,
         measurement=measured,
-        truth=_with_settings(simulated.truth.compute(), drawn, scenario.settings),
+        truth=_with_settings(scenario.truth(specimen).compute(), drawn, scenario.settings),
     )
 
 
