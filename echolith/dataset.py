@@ -5,6 +5,7 @@ contents: the same data serve for blind and for open use.
 """
 
 import os
+from math import inf
 from pathlib import Path
 
 import xarray as xr
@@ -13,6 +14,7 @@ from echolith import store
 from echolith.compression import Compression
 from echolith.contents import Progress, content_hash
 from echolith.errors import BadInputError
+from echolith.faces import write_faces
 from echolith.store import Format
 
 __all__ = [
@@ -46,7 +48,8 @@ def save(
     """Save a measurement as HDF5; lazy ones stream through memory block by block.
 
     The file takes its name only when it is whole and on the disk: an interrupted save or a full
-    disk leaves nothing behind, and a file that was there before stays as it was.
+    disk leaves nothing behind, and a file that was there before stays as it was. Other programs
+    open it as it is (`echolith.faces`).
 
     Parameters
     ----------
@@ -73,18 +76,29 @@ def save(
         If the disk is full or the file cannot be written.
     """
     digest = store.write(
-        measurement, path, form=MEASUREMENT, compression=compression, progress=progress
+        measurement,
+        path,
+        form=MEASUREMENT,
+        compression=compression,
+        faces=write_faces,
+        progress=progress,
     )
     if truth is not None:
         save_truth(truth, Path(path).with_suffix(".truth.h5"), measurement_hash=digest)
     return digest
 
 
-def load(path: Path_) -> xr.Dataset:
+def load(path: Path_, *, eager_bytes: float = 0) -> xr.Dataset:
     """Load a measurement; numeric variables are dask arrays over blocks of scan rows.
 
     The file is opened for each block and closed again. If it is replaced in the meantime,
     computing fails rather than mixing two files.
+
+    Parameters
+    ----------
+    path : path
+    eager_bytes : float
+        Variables up to this size are read into memory.
 
     Raises
     ------
@@ -92,7 +106,7 @@ def load(path: Path_) -> xr.Dataset:
         If the file is missing, not HDF5, cut short, incomplete, not a measurement, from a newer
         version, or lacks a variable.
     """
-    return store.read(path, form=MEASUREMENT)
+    return store.read(path, form=MEASUREMENT, eager_bytes=eager_bytes)
 
 
 def save_truth(truth: xr.Dataset, path: Path_, *, measurement_hash: str) -> None:
@@ -100,7 +114,9 @@ def save_truth(truth: xr.Dataset, path: Path_, *, measurement_hash: str) -> None
     store.write(truth, path, form=TRUTH, marks={"measurement_hash": measurement_hash})
 
 
-def load_truth(path: Path_, *, measurement: xr.Dataset | Path_) -> xr.Dataset:
+def load_truth(
+    path: Path_, *, measurement: xr.Dataset | Path_, eager_bytes: float = inf
+) -> xr.Dataset:
     """Load the truth of a measurement.
 
     Parameters
@@ -109,11 +125,12 @@ def load_truth(path: Path_, *, measurement: xr.Dataset | Path_) -> xr.Dataset:
     measurement : xarray.Dataset or path
         The measurement itself (its hash is computed), or its file (the hash in it is believed; see
         `verify`).
+    eager_bytes : float
+        Variables up to this size are read into memory, which is all by default.
 
     Returns
     -------
     xarray.Dataset
-        In memory.
 
     Raises
     ------
@@ -130,7 +147,7 @@ def load_truth(path: Path_, *, measurement: xr.Dataset | Path_) -> xr.Dataset:
             f"the truth '{path}' belongs to the measurement {expected}, not to this one ({found}); "
             "load the truth saved with it, or the measurement as it was saved"
         )
-    return store.read(path, form=TRUTH, eager=True)
+    return store.read(path, form=TRUTH, eager_bytes=eager_bytes)
 
 
 def stored_hash(path: Path_) -> str:

@@ -104,16 +104,16 @@ def write(
     return hasher.hexdigest()
 
 
-def read(path: str | os.PathLike[str], *, form: Format, eager: bool = False) -> xr.Dataset:
+def read(path: str | os.PathLike[str], *, form: Format, eager_bytes: float = 0) -> xr.Dataset:
     """Read a data set.
 
     Parameters
     ----------
     path : path
     form : Format
-    eager : bool
-        Read everything now; by default numeric variables are dask arrays that open the file when
-        computed.
+    eager_bytes : float
+        Variables up to this size are read now; larger ones of numbers are dask arrays that open the
+        file when computed.
 
     Returns
     -------
@@ -128,7 +128,7 @@ def read(path: str | os.PathLike[str], *, form: Format, eager: bool = False) -> 
     path = Path(path)
     with _open(path, form) as root:
         group = root[form.group]
-        stored = {name: _read_variable(path, root, group[name], eager) for name in _names(root)}
+        stored = {n: _read_variable(path, root, group[n], eager_bytes) for n in _names(root)}
         roles = {name: group[name].attrs["role"] for name in stored}
         attrs = _read_attributes(group)
     return xr.Dataset(
@@ -257,7 +257,9 @@ def _names(root: h5py.File) -> list[str]:
     return [str(name) for name in _plain(root.attrs.get("variables", []))]
 
 
-def _read_variable(path: Path, root: h5py.File, source: h5py.Dataset, eager: bool) -> xr.Variable:
+def _read_variable(
+    path: Path, root: h5py.File, source: h5py.Dataset, eager_bytes: float
+) -> xr.Variable:
     enable_filters(source)
     attrs = _read_attributes(source)
     dims = attrs.pop("dims", [])
@@ -265,7 +267,7 @@ def _read_variable(path: Path, root: h5py.File, source: h5py.Dataset, eager: boo
     if h5py.check_string_dtype(source.dtype):
         text = source.asstr()[...] if source.shape else np.array(source.asstr()[()])
         data: Any = np.asarray(text, dtype=np.str_)
-    elif eager or role == "coordinate" or not source.size:
+    elif source.nbytes <= eager_bytes or role == "coordinate":
         data = np.asarray(source[...])
     else:
         data = lazy(StoredArray.of(path, source, str(root.attrs["hash"])))
