@@ -1,6 +1,7 @@
 """Files that appear under their name only when they are whole and on the disk."""
 
 import contextlib
+import io
 import os
 import secrets
 from collections.abc import Iterator
@@ -83,6 +84,10 @@ class GuardedFile:
 
     def flush(self) -> None:
         """Do nothing: writes are not buffered."""
+
+    def fileno(self) -> int:
+        """Refuse, so that nothing is written past `write`."""
+        raise io.UnsupportedOperation("this file is written through its methods")
 
     def close(self) -> None:
         """Close the file; an error is kept for `check`."""
