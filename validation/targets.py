@@ -1,6 +1,7 @@
 """What networks are trained on: pictures of the truth on the pixels of its measurement."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -8,17 +9,146 @@ import xarray as xr
 from scipy.special import ndtr
 
 from echolith.errors import BadInputError
+from echolith.forward.acquisition import Settings
 from echolith.units import Angstrom
+from echolith.validation.scenario import Sample, Scenario
+from echolith.validation.target_pictures import (
+    Drawer,
+    holds_columns,
+    image_axes,
+    labels,
+    mask,
+    phases,
+)
 
 Array = npt.NDArray[np.float64]
 
-IMAGES = (("scan_y", "scan_x"), ("y", "x"))
-"""Axes of the images of scanning, and of all others."""
+TARGET = "target."
+"""Begins the name of what is drawn for training, in the truth."""
 CHANNELS = (("M",), ("M", "O", "Li"), ("M", "O", "Li", "T"))
 """Species that a truth may hold: a sample without one of them has an empty map of it, so that the
 channels of all samples are the same."""
 NAMELESS = "column"
 """Of columns whose truth tells no species: all are of one."""
+WIDTH = 0.4
+"""Å; spots of columns 1.4 Å apart, the nearest of the layered oxides, stay two."""
+
+
+class Target(StrEnum):
+    """What a network may be trained to find."""
+
+    POSITIONS = "positions"
+    """Of columns, Å."""
+    SPECIES = "species"
+    """Of columns."""
+    HEAT_MAP = "heat-map"
+    """Columns in every pixel, by species, each a Gaussian."""
+    MASK = "mask"
+    """Where the specimen is."""
+    LABELS = "labels"
+    """Which grain, particle or plate it is, from 1."""
+    PHASE = "phase"
+    """Which phase it is."""
+    COMPOSITION = "composition"
+    STRAIN = "strain"
+    TILT = "tilt"
+
+
+HELD: Mapping[Target, tuple[tuple[str, ...], ...]] = {
+    Target.POSITIONS: (("x", "y"),),
+    Target.SPECIES: (("species",),),
+    Target.LABELS: (("label",), ("grain",)),
+    Target.PHASE: (("probability",),),
+    Target.COMPOSITION: (("composition",), ("tm_fraction", "li_fraction"), ("weight_fraction",)),
+    Target.STRAIN: (("strain",),),
+    Target.TILT: (("tilt_x", "tilt_y"),),
+}
+"""Names under which truths hold a target already; the first that is there is meant."""
+OF_COLUMNS = (Target.POSITIONS, Target.SPECIES)
+DRAWN: Mapping[Target, Drawer] = {Target.MASK: mask, Target.LABELS: labels, Target.PHASE: phases}
+
+
+def target_names(truth: xr.Dataset, target: Target) -> tuple[str, ...]:
+    """Return which variables of a truth are a target; empty: it holds none.
+
+    Parameters
+    ----------
+    truth : xarray.Dataset
+        Of a scenario, or of a generated sample.
+    target : Target
+    """
+    drawn = _stored(target)
+    if drawn in truth:
+        return (drawn,)
+    for names in HELD.get(target, ()):
+        if set(names) <= set(truth.data_vars) and (
+            target not in OF_COLUMNS or all(truth[name].dims == ("column",) for name in names)
+        ):
+            return names
+    return ()
+
+
+def with_targets(
+    scenario: Scenario, case: Sample, targets: Sequence[Target], *, width: Angstrom = WIDTH
+) -> xr.Dataset:
+    """Return the truth of a case with what is not in it yet drawn: ``target.mask`` and so on.
+
+    Axes of what is drawn are named ``target_y`` and so on, for truths use the short names for
+    positions; rows and columns are those of the measurement.
+
+    Raises
+    ------
+    BadInputError
+        If there is no such target.
+    """
+    truth = case.truth
+    for target in targets:
+        if target_names(truth, target):
+            continue
+        drawn = _drawn(target, scenario.settings, case, width)
+        if drawn is None:
+            raise _unknown(scenario, case, target)
+        kept = drawn.drop_vars([name for name in drawn.coords if name != "species"])
+        renamed = kept.rename({name: f"target_{name}" for name in {*drawn.dims, *kept.coords}})
+        truth = truth.assign({_stored(target): renamed})
+    return truth
+
+
+def check_targets(scenario: Scenario, targets: Sequence[Target], *, width: Angstrom) -> None:
+    """Refuse targets that a scenario cannot give; nothing is simulated where that is lazy.
+
+    Raises
+    ------
+    BadInputError
+        With those that it can.
+    """
+    if targets:
+        specimen = scenario.build(0)
+        case = Sample(specimen, scenario.forward(specimen), scenario.truth(specimen))
+        with_targets(scenario, case, targets, width=width)
+
+
+def _stored(target: Target) -> str:
+    return TARGET + target.value.replace("-", "_")
+
+
+def _drawn(target: Target, settings: Settings, case: Sample, width: float) -> xr.DataArray | None:
+    if target is Target.HEAT_MAP:
+        possible = holds_columns(case.truth) and image_axes(case.measurement) is not None
+        return column_heat_maps(case.truth, case.measurement, width=width) if possible else None
+    return DRAWN[target](settings, case) if target in DRAWN else None
+
+
+def _unknown(scenario: Scenario, case: Sample, target: Target) -> BadInputError:
+    can = [
+        known.value
+        for known in Target
+        if target_names(case.truth, known)
+        or _drawn(known, scenario.settings, case, WIDTH) is not None
+    ]
+    return BadInputError(
+        f"'{scenario.name}' has no target '{target.value}'; it has {', '.join(can) or 'none'}"
+    )
 
 
 def column_heat_maps(
@@ -60,6 +190,10 @@ def column_heat_maps(
     if not holds_columns(truth):
         raise BadInputError("the truth holds no columns: expected x and y of each (column; Å)")
     axes = image_axes(measurement)
+    if axes is None:
+        raise BadInputError(
+            "the measurement has no image: expected coordinates scan_y and scan_x, or y and x (Å)"
+        )
     kinds = truth["species"].values if "species" in truth else np.full(truth["x"].shape, NAMELESS)
     channels = list(_channels(kinds) if species is None else species)
     rows, columns = (
@@ -73,27 +207,6 @@ def column_heat_maps(
         coords={"species": channels, **{axis.name: axis for axis in axes}},
         name="heat_map",
         attrs={"units": "1", "long_name": "columns in a pixel", "width": width},
-    )
-
-
-def holds_columns(truth: xr.Dataset) -> bool:
-    """Say whether a truth tells where columns are."""
-    return all(name in truth and truth[name].dims == ("column",) for name in ("x", "y"))
-
-
-def image_axes(measurement: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
-    """Return the coordinates of the rows and columns of a measurement's image, Å.
-
-    Raises
-    ------
-    BadInputError
-        If it has none.
-    """
-    for y, x in IMAGES:
-        if {y, x} <= set(measurement.coords):
-            return measurement[y].reset_coords(drop=True), measurement[x].reset_coords(drop=True)
-    raise BadInputError(
-        "the measurement has no image: expected coordinates scan_y and scan_x, or y and x (Å)"
     )
 
 
