@@ -10,6 +10,7 @@ from echolith.errors import BadInputError, near_match
 from echolith.forward.powder_writers import write_powder
 from echolith.forward.rocking_curve import DIMS
 from echolith.forward.stack_writer import write_stack
+from echolith.forward.tomography_writer import is_tilt_series, write_tilt_series
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,12 @@ WRITERS: tuple[Writer, ...] = (
         kind="rocking curves of a raster",
         holds=counts_over(*DIMS),
         write=write_stack,
+    ),
+    Writer(
+        suffixes=(".nxs", ".h5"),
+        kind="projections of a tilt series",
+        holds=is_tilt_series,
+        write=write_tilt_series,
     ),
 )
 """The first whose suffix and contents fit is taken; `FormatOption` has a name for every suffix."""

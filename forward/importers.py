@@ -14,6 +14,7 @@ from echolith.errors import BadInputError, near_match
 from echolith.forward.abtem_files import read_abtem
 from echolith.forward.powder_files import read_powder
 from echolith.forward.stack_files import read_stack
+from echolith.forward.tomography_files import holds_tilt_series, read_tilt_series
 from echolith.store import format_name
 
 OWN_SUFFIXES = (".h5", ".hdf5", ".hspy")
@@ -48,15 +49,15 @@ def read_measurement(
     path : path
         Our own HDF5 (``.h5``); a 4D-STEM measurement saved by abTEM's ``to_zarr`` (a folder or a
         ``.zip``; images saved with it are read as the annular detector if its angles are given);
-        rocking curves of a raster in HDF5 with NeXus names (`read_stack`); or a powder pattern
-        (`read_powder`).
+        a tilt series as NXtomo or Scientific Data Exchange (`read_tilt_series`); rocking curves of
+        a raster in HDF5 with NeXus names (`read_stack`); or a powder pattern (`read_powder`).
     dose : float, optional
         Electrons per Å², for files by abTEM: intensity fractions are scaled to it. Where it is
         missing, a default (fractions) or the counts themselves give it, with a warning.
     overrides : mapping, optional
         What the file lacks or has wrong. By abTEM: values of `StemAcquisition`, nested
         (``{"beam": {"semiangle": 22.4, "aberrations": {"C10": -50}}}``). Rocking curves: motors, as
-        for `read_stack`. Powder patterns: ``step_time`` and ``part`` of `read_powder`.
+        for `read_stack`. Tilt series: as for `read_tilt_series`. Powder patterns: ``step_time`` and ``part`` of `read_powder`.
 
     Returns
     -------
@@ -125,6 +126,11 @@ READERS: tuple[Reader, ...] = (
             or (path.suffix in OWN_SUFFIXES and not h5py.is_hdf5(path))
         ),
         read=_own,
+    ),
+    Reader(
+        kind="a tilt series (NXtomo, or Scientific Data Exchange)",
+        knows=holds_tilt_series,
+        read=lambda path, given: read_tilt_series(path, given=given),
     ),
     Reader(
         kind="rocking curves of a raster in HDF5 with NeXus names",

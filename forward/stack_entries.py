@@ -140,7 +140,7 @@ class Stack:
                 raise BadInputError(f"'{self.path}', {entry}: there is no dataset '{given}'")
             return in_unit(found, quantity, pixel=pixel)
         if given is not None:
-            return given_value(name, given)
+            return given_value(name, given, expected=quantity.kind.value)
         fitting = [
             one
             for one in candidates(self.listed[entry], quantity)

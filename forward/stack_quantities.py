@@ -171,8 +171,15 @@ def in_unit(found: h5py.Dataset, quantity: Quantity, *, pixel: float | None = No
     return values * next((factor for up_to, factor in quantity.plain if largest <= up_to), 1.0)
 
 
-def given_value(name: str, value: Any) -> Array:
+def given_value(name: str, value: Any, *, expected: str) -> Array:
     """Return what a user gave for a quantity as numbers.
+
+    Parameters
+    ----------
+    name : str
+    value : number or array
+    expected : str
+        For the message: its unit.
 
     Raises
     ------
@@ -185,7 +192,7 @@ def given_value(name: str, value: Any) -> Array:
         numbers = np.array([])
     if not numbers.size or not np.isfinite(numbers).all():
         raise BadInputError(
-            f"{name} = {value!r}; expected a number in {QUANTITIES[name].kind.value}, an array, or "
-            "the path of a dataset"
+            f"{name} = {value!r}; expected a number in {expected}, an array, or the path of a "
+            "dataset"
         )
     return numbers
