@@ -154,7 +154,7 @@ def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
 
 
 def setting_value(settings: Mapping[str, Any], name: str) -> Any:
-    """Return the value of a setting by its dotted name.
+    """Return the value of a setting by its dotted name; ``drift.0`` is the first of a pair.
 
     Raises
     ------
@@ -163,6 +163,9 @@ def setting_value(settings: Mapping[str, Any], name: str) -> Any:
     """
     inner: Any = settings
     for part in name.split("."):
+        if isinstance(inner, list | tuple) and part.isdigit() and int(part) < len(inner):
+            inner = inner[int(part)]
+            continue
         if not isinstance(inner, Mapping) or part not in inner:
             known = setting_names(settings)
             raise BadInputError(f"unknown setting '{name}'; {near_match(name, known)}")
@@ -180,8 +183,19 @@ def setting_names(settings: Mapping[str, Any], prefix: str = "") -> list[str]:
 
 
 def with_values(settings: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return plain settings with other values, given by dotted names, on top."""
+    """Return plain settings with other values, given by dotted names, on top.
+
+    Examples
+    --------
+    >>> with_values({"drift": (0.0, 1.0), "dose": 5}, {"drift.0": 2.0})
+    {'drift': (2.0, 1.0), 'dose': 5}
+    """
     changed = dict(settings)
     for name, value in values.items():
+        outer, _, index = name.rpartition(".")
+        if outer and index.isdigit():
+            several = list(setting_value(changed, outer))
+            several[int(index)] = value
+            name, value = outer, tuple(several)
         changed = merge(changed, nested(name, value))
     return changed
