@@ -12,7 +12,9 @@ import xarray as xr
 from echolith.dataset import load
 from echolith.errors import BadInputError, near_match
 from echolith.forward.abtem_files import read_abtem
+from echolith.forward.image_files import FORMS, read_images
 from echolith.forward.powder_files import read_powder
+from echolith.forward.spectrum_files import read_spectrum
 from echolith.forward.stack_files import read_stack
 from echolith.forward.tomography_files import holds_tilt_series, read_tilt_series
 from echolith.store import format_name
@@ -50,14 +52,16 @@ def read_measurement(
         Our own HDF5 (``.h5``); a 4D-STEM measurement saved by abTEM's ``to_zarr`` (a folder or a
         ``.zip``; images saved with it are read as the annular detector if its angles are given);
         a tilt series as NXtomo or Scientific Data Exchange (`read_tilt_series`); rocking curves of
-        a raster in HDF5 with NeXus names (`read_stack`); or a powder pattern (`read_powder`).
+        a raster in HDF5 with NeXus names (`read_stack`); images (`read_images`); a spectrum
+        (`read_spectrum`); or a powder pattern (`read_powder`).
     dose : float, optional
         Electrons per Å², for files by abTEM: intensity fractions are scaled to it. Where it is
         missing, a default (fractions) or the counts themselves give it, with a warning.
     overrides : mapping, optional
         What the file lacks or has wrong. By abTEM: values of `StemAcquisition`, nested
         (``{"beam": {"semiangle": 22.4, "aberrations": {"C10": -50}}}``). Rocking curves: motors, as
-        for `read_stack`. Tilt series: as for `read_tilt_series`. Powder patterns: ``step_time`` and ``part`` of `read_powder`.
+        for `read_stack`. Tilt series, images, spectra: as for their readers. Powder patterns:
+        ``step_time`` and ``part`` of `read_powder`.
 
     Returns
     -------
@@ -136,6 +140,16 @@ READERS: tuple[Reader, ...] = (
         kind="rocking curves of a raster in HDF5 with NeXus names",
         knows=h5py.is_hdf5,
         read=lambda path, given: read_stack(path, motors=given),
+    ),
+    Reader(
+        kind=f"images ({', '.join(FORMS)})",
+        knows=lambda path: path.suffix.lower() in FORMS,
+        read=read_images,
+    ),
+    Reader(
+        kind="a spectrum (.xdi)",
+        knows=lambda path: path.suffix.lower() == ".xdi",
+        read=read_spectrum,
     ),
     Reader(kind="a powder pattern (.xy, .xye, .dat, .uxd)", knows=Path.is_file, read=_powder),
 )
