@@ -315,10 +315,11 @@ def _invert(
     keep: Path | None,
 ) -> "Run":
     from echolith.forward.importers import read_measurement
+    from echolith.validation.recorded_images import with_kind
     from echolith.validation.run import invert
     from echolith.validation.settings import parse_assignments
 
-    overrides = parse_assignments(given or [])
+    overrides = with_kind(parse_assignments(given or []), scenario=chosen.name, path=path)
     recorded = read_measurement(path, dose=overrides.pop("dose", None), overrides=overrides)
     return invert(chosen, recorded, solver=solver, keep=keep, announce=progress.announce)
 

@@ -38,13 +38,16 @@ class VaryOption(StrEnum):
 
 
 class FormatOption(StrEnum):
-    """Other kinds of file: powder patterns, and rocking curves of a raster in NeXus."""
+    """Other kinds of file: powder patterns, frames and projections in NeXus, images, spectra."""
 
     XY = "xy"
     XYE = "xye"
     DAT = "dat"
     UXD = "uxd"
     NEXUS = "nxs"
+    TIFF = "tif"
+    MRC = "mrc"
+    XDI = "xdi"
 
 
 FileFormat = Annotated[

@@ -7,8 +7,10 @@ from pathlib import Path
 import xarray as xr
 
 from echolith.errors import BadInputError, near_match
+from echolith.forward.image_files import holds_images, write_images
 from echolith.forward.powder_writers import write_powder
 from echolith.forward.rocking_curve import DIMS
+from echolith.forward.spectrum_files import holds_spectra, write_spectrum
 from echolith.forward.stack_writer import write_stack
 from echolith.forward.tomography_writer import is_tilt_series, write_tilt_series
 
@@ -92,6 +94,18 @@ WRITERS: tuple[Writer, ...] = (
         kind="projections of a tilt series",
         holds=is_tilt_series,
         write=write_tilt_series,
+    ),
+    Writer(
+        suffixes=(".tif", ".mrc"),
+        kind="images, a movie or a stack of images",
+        holds=holds_images,
+        write=write_images,
+    ),
+    Writer(
+        suffixes=(".xdi",),
+        kind="images at many energies",
+        holds=holds_spectra,
+        write=write_spectrum,
     ),
 )
 """The first whose suffix and contents fit is taken; `FormatOption` has a name for every suffix."""

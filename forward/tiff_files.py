@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tifffile
-import zarr
 
 from echolith.atomic import whole_file
 from echolith.errors import BadInputError
@@ -87,7 +86,7 @@ def read_tiff(path: Path) -> ImageStack:
     try:
         with tifffile.TiffFile(path) as file:
             series = _only_series(file, path)
-            _check_whole(file, series, path)
+            _check_whole(series, path)
             shape = (int(np.prod(series.shape[:-2])), *map(int, series.shape[-2:]))
             dtype = np.dtype(series.dtype).newbyteorder("=")
             told, text = _told(file)
@@ -104,14 +103,18 @@ def read_tiff(path: Path) -> ImageStack:
 
 def _pages(path: Path, shape: tuple[int, ...], dtype: str, start: int, stop: int) -> Array:
     """Read some pages; a chunk of the store is a page, whatever strips and tiles it has."""
+    import zarr
+
     with tifffile.TiffFile(path) as file:
         store = file.series[0].aszarr(chunkmode="page")
         stored = zarr.open_array(store, mode="r")
         leading = stored.shape[:-2]
-        flat = range(start, stop)
-        read = [stored[tuple(map(int, np.unravel_index(n, leading))) if leading else ()]
-                for n in flat]  # fmt: skip
+        read = [stored[_place(n, leading)] for n in range(start, stop)]
     return np.asarray(read, dtype=dtype).reshape(-1, *shape[1:])
+
+
+def _place(page: int, leading: tuple[int, ...]) -> Any:
+    return tuple(map(int, np.unravel_index(page, leading))) if leading else ...
 
 
 def _only_series(file: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
@@ -132,7 +135,7 @@ def _only_series(file: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries
     return series
 
 
-def _check_whole(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) -> None:
+def _check_whole(series: tifffile.TiffPageSeries, path: Path) -> None:
     """Refuse a file that ends before its images: missing ones would be read as zeros."""
     size = path.stat().st_size
     if series.dataoffset is not None:
