@@ -11,7 +11,7 @@ from echolith.cli_session import print_json, session
 from echolith.errors import BadInputError
 
 if TYPE_CHECKING:
-    from echolith.validation.generation_engine import Estimate
+    from echolith.validation.generation_estimate import Estimate
     from echolith.validation.generation_files import Place
 
 
@@ -54,8 +54,8 @@ def generate(
     from echolith.processors import processors
     from echolith.validation.catalogue import entry
     from echolith.validation.generation import Generation
-    from echolith.validation.generation_engine import estimate
     from echolith.validation.generation_engine import generate as generated
+    from echolith.validation.generation_estimate import estimate
     from echolith.validation.generation_files import Place
     from echolith.validation.priors import parse_priors
 

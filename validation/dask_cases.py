@@ -1,76 +1,207 @@
-"""Cases that do not depend on each other, on Dask: threads, or the workers of a scheduler.
+"""Cases that do not depend on each other, on Dask: threads, processes, or a scheduler's workers.
 
 Every case is computed in one thread, so that its bits do not depend on where and beside what.
 """
 
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor, as_completed
+from contextlib import closing, contextmanager, suppress
 from contextvars import ContextVar
+from enum import StrEnum
 from threading import Lock
 from typing import Any, TypeVar
 
 import dask
 
-from echolith.errors import BadInputError
+from echolith.errors import BadInputError, near_match
 from echolith.processors import threads
 
 T = TypeVar("T")
-ONE_THREAD = {"scheduler": "synchronous", "num_workers": 1}
-_ALONE = Lock()
-_CLIENT: ContextVar[Any] = ContextVar("client", default=None)
+C = TypeVar("C")
+TRIES = 5
+"""Workers of our own that may be lost over one case before it is given up."""
+ANSWER_S = 5.0
+"""Seconds in which a scheduler has to answer."""
+WORKERS_S = 30.0
+"""Seconds in which it has to have a worker."""
 
 
-def as_finished(function: Callable[[int], T], seeds: Iterable[int]) -> Iterator[tuple[int, T]]:
-    """Yield each seed and what a function returns for it, in the order in which they end.
+class Workers(StrEnum):
+    """Where cases are computed, if not by a scheduler that runs already."""
 
-    They run on a scheduler (see `scheduler_at`) or the current client of ``dask.distributed`` where
-    there is one, else in threads, as many as Dask's ``num_workers``.
+    THREADS = "threads"
+    PROCESSES = "processes"
+
+
+_CLIENT: ContextVar[Any] = ContextVar("client")
+"""The client chosen; None: threads."""
+
+
+class _OneThread:
+    """One thread a case. Dask's settings are those of a process: the last case out resets them."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside = Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._settings = dask.config.set(scheduler="synchronous", num_workers=1)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._settings.__exit__(None, None, None)
+
+
+ONE_THREAD = _OneThread()
+
+
+def as_finished(
+    function: Callable[[C], T],
+    cases: Iterable[C],
+    *,
+    lost: Callable[[C], T] | None = None,
+) -> Iterator[tuple[C, T]]:
+    """Yield each case and what a function returns for it, in the order in which they end.
+
+    They run where `workers_at` or `scheduler_at` says, or on the current client of
+    ``dask.distributed`` where there is one, else in threads, as many as Dask's ``num_workers``.
 
     Parameters
     ----------
     function : callable
-        For workers of a scheduler it has to be picklable.
-    seeds : iterable of int
+        For workers in other processes it has to be picklable.
+    cases : iterable
+    lost : callable, optional
+        ``lost(case)`` stands for what `function` returns where one worker after another ended over
+        a case; by default that is an error.
+
+    Raises
+    ------
+    BadInputError
+        If the scheduler is lost, or one worker after another over a case.
     """
     with _executor() as submit:
-        futures = {submit(function, seed): seed for seed in seeds}
+        futures = {submit(_alone, function, case): case for case in cases}
+        waiting = as_completed(list(futures))
         try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
+            for future in waiting:
+                case = futures.pop(future)
+                yield case, _outcome(future.result, case, lost)
         finally:
             for future in futures:
                 future.cancel()
 
 
+def _outcome(result: Callable[[], T], case: C, lost: Callable[[C], T] | None) -> T:
+    try:
+        return result()
+    except CancelledError:
+        raise BadInputError(
+            "the Dask scheduler was lost; what it made is kept: start it and its workers, and give "
+            "the same command again"
+        ) from None
+    except Exception as error:
+        if not isinstance(error, getattr(sys.modules.get("distributed"), "KilledWorker", ())):
+            raise
+        if lost is None:
+            raise BadInputError(
+                f"one worker after another was lost over {case}; the machine may lack memory"
+            ) from error
+        return lost(case)
+
+
+def _alone(function: Callable[[C], T], case: C) -> T:
+    with ONE_THREAD:
+        return function(case)
+
+
 @contextmanager
 def _executor() -> Iterator[Callable[..., Any]]:
     client = _client()
-    pool: Executor
-    if client is not None:
-        with client.get_executor(pure=False) as pool:
-            yield lambda function, seed: pool.submit(_alone, function, seed)
-        return
-    with ThreadPoolExecutor(threads()) as pool, dask.config.set(ONE_THREAD):
+    pool: Executor = (
+        ThreadPoolExecutor(threads()) if client is None else client.get_executor(pure=False)
+    )
+    with pool:
         yield pool.submit
 
 
 def _client() -> Any:
     """Return the client chosen, else Dask's; there is none where nobody imported its package."""
-    chosen, distributed = _CLIENT.get(), sys.modules.get("distributed")
-    if chosen is not None:
-        return chosen
+    with suppress(LookupError):
+        return _CLIENT.get()
+    distributed = sys.modules.get("distributed")
     try:
         return None if distributed is None else distributed.default_client()
     except ValueError:
         return None
 
 
-def _alone(function: Callable[[int], T], seed: int) -> T:
-    """Compute in one thread; Dask's settings are those of a whole process, so one at a time."""
-    with _ALONE, dask.config.set(ONE_THREAD):
-        return function(seed)
+@contextmanager
+def _chosen(client: Any) -> Iterator[None]:
+    token = _CLIENT.set(client)
+    try:
+        yield
+    finally:
+        _CLIENT.reset(token)
+
+
+@contextmanager
+def workers_at(where: str, count: int) -> Iterator[None]:
+    """Run cases in threads, processes, or on the workers of a scheduler.
+
+    Parameters
+    ----------
+    where : str
+        One of `Workers`, or the address of a scheduler (see `scheduler_at`).
+    count : int
+        Threads or processes.
+
+    Raises
+    ------
+    BadInputError
+        If it is none of these, or nothing answers there.
+    """
+    if "://" in where:
+        chosen = scheduler_at(where)
+    elif where == Workers.PROCESSES:
+        chosen = _processes(count)
+    elif where == Workers.THREADS:
+        chosen = _threads(count)
+    else:
+        hint = near_match(where, list(Workers))
+        raise BadInputError(f"unknown scheduler '{where}'; {hint}, or tcp://host:port")
+    with chosen:
+        yield
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    with _chosen(None), dask.config.set(num_workers=count):
+        yield
+
+
+@contextmanager
+def _processes(count: int) -> Iterator[None]:
+    from distributed import Client, LocalCluster
+
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": TRIES}),
+        LocalCluster(  # type: ignore[no-untyped-call]
+            n_workers=count,
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        closing(Client(cluster, set_as_default=False)) as client,  # type: ignore[no-untyped-call]
+        _chosen(client),
+    ):
+        yield
 
 
 @contextmanager
@@ -85,7 +216,7 @@ def scheduler_at(address: str | None) -> Iterator[None]:
     Raises
     ------
     BadInputError
-        If nothing answers there.
+        If nothing answers there, or it has no workers.
     """
     if address is None:
         yield
@@ -94,15 +225,18 @@ def scheduler_at(address: str | None) -> Iterator[None]:
 
     try:
         # Not the default of Dask: what is computed beside the cases stays here.
-        client = Client(address, timeout=10, set_as_default=False)  # type: ignore[no-untyped-call]
+        client = Client(address, timeout=ANSWER_S, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, TypeError) as error:
         raise BadInputError(
             f"no Dask scheduler answers at '{address}' ({error}); expected an address such as "
             "tcp://127.0.0.1:8786, as 'dask scheduler' prints it"
         ) from None
-    token = _CLIENT.set(client)
-    try:
+    with closing(client), _chosen(client):
+        try:
+            client.wait_for_workers(1, timeout=WORKERS_S)
+        except TimeoutError:
+            raise BadInputError(
+                f"the Dask scheduler at '{address}' has no workers; start some with "
+                f"'dask worker {address}'"
+            ) from None
         yield
-    finally:
-        _CLIENT.reset(token)
-        client.close()  # type: ignore[no-untyped-call]

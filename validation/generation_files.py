@@ -8,16 +8,17 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from echolith.atomic import whole_file
-from echolith.dataset import content_hash, load_truth, save, save_truth, stored_hash, verify
+from echolith.dataset import content_hash, load, load_truth, save, save_truth, stored_hash, verify
 from echolith.errors import BadInputError
 from echolith.validation.generation import Generation, Made, Split
-from echolith.validation.packing import SAMPLE, pack
+from echolith.validation.packing import SAMPLE, pack, unpack
 
 PLAN = "generation.json"
 MANIFEST = "manifest.json"
@@ -92,9 +93,30 @@ class Place:
         return self.folder / f"{shard.name}.json"
 
     def open(self) -> None:
-        """Make the folders."""
+        """Make the folders.
+
+        Raises
+        ------
+        BadInputError
+            If they cannot be made or written in, or the blind one is shown with the other.
+        """
+        if self.blind is not None and self.folder.resolve() in [
+            (inner := self.blind.resolve()),
+            *inner.parents,
+        ]:
+            raise BadInputError(
+                f"the blind folder {self.blind} lies in {self.folder}; choose one apart from it"
+            )
         for folder in filter(None, (self.folder, self.blind)):
-            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                with TemporaryFile(dir=folder):
+                    pass
+            except OSError as error:
+                raise BadInputError(
+                    f"nothing can be written in '{folder}' ({error.strerror}); choose another "
+                    "folder, or ask for the right to write there"
+                ) from error
 
     def clear(self) -> None:
         """Take away what killed processes left half written."""
@@ -132,13 +154,18 @@ def write_shard(
             "sample": one.index,
             "row": row,
             **({"seed": one.seed} if told else {}),
-            "hash": content_hash(one.measurement),
+            "hash": content_hash(_kept(one.measurement, place.measurement(shard), row)),
         }
         for row, one in enumerate(made)
     ]
     content["failures"] = {str(index): why for index, why in failures.items()}
     write_json(place.rows(shard), content)
     return content
+
+
+def _kept(measurement: xr.Dataset, path: Path, row: int) -> xr.Dataset:
+    """Return a measurement as it was saved where it is lazy: nothing is simulated twice."""
+    return unpack(load(path), row) if measurement.chunks else measurement
 
 
 def _packed(many: Sequence[xr.Dataset], made: Sequence[Made]) -> xr.Dataset:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ import xarray as xr
 
 from echolith.dataset import load_dataset, save_dataset
 from echolith.errors import BadInputError
-from echolith.validation.catalogue import entry
 from echolith.validation.scenario import Scenario
 
 ENGINES = ("abtem", "ase", "numpy", "scipy")
@@ -129,6 +129,8 @@ def kept_counts(
 
 
 def _path(scenario: Scenario, seed: int, folder: Path, kind: str = "mean") -> Path | None:
+    from echolith.validation.catalogue import entry  # imports every scenario there is
+
     try:
         make = entry(scenario.name).make
     except BadInputError:
@@ -144,11 +146,11 @@ def _path(scenario: Scenario, seed: int, folder: Path, kind: str = "mean") -> Pa
 def code_of(packages: Iterable[str]) -> Iterable[bytes]:
     """Yield the text of every module of the packages; of echolith itself only those named."""
     for name in sorted({*packages} - {"echolith"}):
-        module = sys.modules.get(name)
+        module = sys.modules.get(name) or import_module(name)
         folders = list(getattr(module, "__path__", []))
         files = [path for folder in folders for path in sorted(Path(folder).rglob("*.py"))]
-        if not folders and module is not None and module.__file__ is not None:
-            files = [Path(module.__file__)]
+        if not folders and getattr(module, "__file__", None) is not None:
+            files = [Path(str(module.__file__))]
         for path in files:
             yield path.read_bytes()
 

@@ -1,30 +1,37 @@
 """The same shards whoever makes them, whatever is killed, damaged or missing on the way."""
 
+import errno
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from multiprocessing import forkserver, get_context
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
+import h5py
 import psutil
 import pytest
 import xarray as xr
+from dask import config
+from distributed import LocalCluster
 
 from echolith.errors import BadInputError
-from echolith.validation import generation_engine
+from echolith.validation import dask_cases, generation_engine, generation_estimate
+from echolith.validation.dask_cases import Workers
 from echolith.validation.generation import Generation, Split, sample
-from echolith.validation.generation_engine import Workers, generate
-from echolith.validation.generation_files import Place, check_shards, write_shard
+from echolith.validation.generation_engine import generate
+from echolith.validation.generation_files import Place, check_shards
 from echolith.validation.priors import choice, log_uniform
 from echolith.validation.samples import LabelledSample, load_samples
 from tests.validation.wave_scenario import POISON, WaveSettings, wave_scenario
 
 N = 40
+SHARDS = 8
 
 
 def waves(*, pause: float = 0.0, **fields: Any) -> Generation:
@@ -39,8 +46,19 @@ def waves(*, pause: float = 0.0, **fields: Any) -> Generation:
     )
 
 
-def digests(folder: Path) -> list[dict[str, str]]:
-    return list(json.loads((folder / "manifest.json").read_text())["shards"])
+def files(folder: Path) -> dict[str, object]:
+    """Every file there is; of shards their rows, of the manifest their digests."""
+    found: dict[str, object] = {path.name: None for path in folder.iterdir()}
+    rows = {path.name: json.loads(path.read_text()) for path in folder.glob("t*.json")}
+    manifest = json.loads((folder / "manifest.json").read_text())
+    return {**found, **rows, "manifest.json": manifest["shards"]}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_shards() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generation_estimate, "SHARDS", SHARDS)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -80,77 +98,153 @@ def test_workers_share_an_epoch(undisturbed: Path) -> None:
     assert sorted(again) == sorted(phases(samples))
 
 
-def test_workers_that_are_killed_change_nothing(undisturbed: Path, tmp_path: Path) -> None:
+def serve(told: Connection) -> None:
+    """Run a scheduler with two workers; tell its address, and theirs whenever asked."""
+    with LocalCluster(  # type: ignore[no-untyped-call]
+        n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", host="127.0.0.1"
+    ) as cluster:
+        told.send(cluster.scheduler_address)
+        while told.recv():
+            told.send([nanny.pid for nanny in cluster.workers.values()])
+
+
+@dataclass
+class Cluster:
+    told: Connection
+    address: str
+
+    def kill_a_worker(self) -> int:
+        self.told.send(True)
+        pid = next(filter(None, self.told.recv()))
+        psutil.Process(pid).kill()
+        return int(pid)
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[ForkServerContext]:
+    """Processes that begin with everything imported: a fork of one that is kept for it."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["distributed", __name__])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+        forkserver.ensure_running()
+    with config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        yield context
+
+
+@pytest.fixture(scope="module")
+def cluster(processes: ForkServerContext) -> Iterator[Cluster]:
+    here, there = processes.Pipe()
+    process = processes.Process(target=serve, args=(there,))
+    process.start()
+    yield Cluster(told=here, address=here.recv())
+    here.send(False)
+    process.join()
+
+
+def test_workers_of_a_scheduler_make_the_same_though_three_are_killed(
+    undisturbed: Path, cluster: Cluster, tmp_path: Path
+) -> None:
     killed: list[int] = []
 
-    def kill_workers(*_: object) -> None:
-        for child in psutil.Process().children(recursive=True) if not killed else ():
-            if "multiprocessing.spawn" in " ".join(child.cmdline()):
-                child.kill()
-                killed.append(child.pid)
+    def kill_workers(done: int, _total: int) -> None:
+        if done >= 8 * (1 + len(killed)) and len(killed) < 3:
+            killed.append(cluster.kill_a_worker())
 
+    place = Place(folder=tmp_path / "set")
+    generate(waves(pause=0.05), place, scheduler=cluster.address, progress=kill_workers)
+    assert len(set(killed)) == 3
+    assert files(place.folder) == files(undisturbed)
+
+
+def until_killed(folder: Path) -> None:
+    generation_estimate.SHARDS = SHARDS
+    generate(waves(pause=0.05), Place(folder=folder), scheduler=Workers.THREADS, workers=2)
+
+
+def test_a_killed_run_goes_on_where_it_was(
+    undisturbed: Path, processes: ForkServerContext, tmp_path: Path
+) -> None:
     folder = tmp_path / "set"
-    generate(waves(pause=0.05), Place(folder=folder), workers=2, progress=kill_workers)
-    assert digests(folder) == digests(undisturbed)
-    assert len(killed) > 0
-    assert not list(folder.glob(".*"))
-
-
-BROKEN_OFF = """
-import sys
-from pathlib import Path
-from tests.validation.test_generation_engine import Place, Workers, generate, waves
-
-generate(waves(pause=0.05), Place(folder=Path(sys.argv[1])), scheduler=Workers.THREADS, workers=2)
-"""
-
-
-def test_a_killed_run_goes_on_where_it_was(undisturbed: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "set"
-    parent = subprocess.Popen([sys.executable, "-c", BROKEN_OFF, str(folder)])
+    parent = processes.Process(target=until_killed, args=(folder,))
+    parent.start()
     while len(list(folder.glob("train-*.json"))) < 2:
-        assert parent.poll() is None
-        time.sleep(0.02)
-    parent.send_signal(signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
-    parent.wait()
+        assert parent.is_alive()
+        time.sleep(0.01)
+    parent.kill()
+    parent.join()
     kept = {path: path.stat().st_mtime_ns for path in folder.glob("train-*.json")}
     assert not (folder / "manifest.json").exists()
-    generate(waves(pause=0.05), Place(folder=folder), scheduler=Workers.THREADS, workers=2)
-    assert digests(folder) == digests(undisturbed)
+    (folder / ".train-00000.h5.1a2b3c4d.part").write_bytes(b"half")
+    generate(waves(pause=0.05), Place(folder=folder), scheduler=Workers.PROCESSES, workers=1)
+    assert files(folder) == files(undisturbed)
     assert all(path.stat().st_mtime_ns == then for path, then in kept.items())
-    assert not list(folder.glob(".*"))
+
+
+def flip_a_byte(path: Path) -> None:
+    with h5py.File(path, "r") as root:
+        offset = root["measurement/counts"].id.get_chunk_info(0).byte_offset
+    content = bytearray(path.read_bytes())
+    content[offset + 4] ^= 1
+    path.write_bytes(content)
 
 
 def test_damage_is_found_and_mended(undisturbed: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(undisturbed, tmp_path / "set")
+    flip_a_byte(folder / "train-00000.h5")
     os.truncate(folder / "train-00001.h5", 2000)
     (folder / "train-00003.truth.h5").unlink()
     shutil.copy(folder / "train-00005.json", folder / "train-00004.json")
-    wrong = check_shards(Place(folder=folder))
-    assert [text.split(":")[0] for text in wrong] == ["train-00001", "train-00003", "train-00004"]
+    (folder / "test-00000.json").unlink()
+    wrong = [text.split(":")[0] for text in check_shards(Place(folder=folder))]
+    assert wrong == ["train-00000", "train-00001", "train-00003", "train-00004", "test-00000"]
     generate(waves(), Place(folder=folder), scheduler=Workers.THREADS, workers=1)
     assert check_shards(Place(folder=folder)) == []
-    assert digests(folder) == digests(undisturbed)
+    assert files(folder) == files(undisturbed)
 
 
 def test_a_full_disk_leaves_whole_shards_only(
     undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, calls = tmp_path / "set", []
+    folder, done = tmp_path / "set", []
 
-    def full(*arguments: Any) -> object:
-        calls.append(1)
-        if len(calls) == 5:
-            raise OSError(28, "No space left on device", str(folder))
-        return write_shard(*arguments)
+    def full(_file: int) -> None:
+        if len(done) > 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(generation_engine, "write_shard", full)
+    monkeypatch.setattr(os, "fsync", full)
+    made = {"scheduler": Workers.THREADS, "workers": 1}
     with pytest.raises(OSError, match="No space left"):
-        generate(waves(), Place(folder=folder), scheduler=Workers.THREADS, workers=1)
-    assert not list(folder.glob(".*"))
+        generate(waves(), Place(folder=folder), **made, progress=lambda *n: done.append(n))
     monkeypatch.undo()
-    generate(waves(), Place(folder=folder), scheduler=Workers.THREADS, workers=1)
-    assert digests(folder) == digests(undisturbed)
+    left = {path.name for path in folder.iterdir()}
+    assert len(left) >= 3 * 3 + 1
+    assert left < set(files(undisturbed))
+    generate(waves(), Place(folder=folder), **made)
+    assert files(folder) == files(undisturbed)
+
+
+def test_a_sample_that_ends_its_worker_is_left_out_alone(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class KilledWorker(Exception):
+        """Stands for that of the scheduler, which takes the loss of many workers."""
+
+    def deadly(generation: Generation, index: int) -> Any:
+        if index == 3:
+            raise KilledWorker
+        return sample(generation, index)
+
+    monkeypatch.setattr("distributed.KilledWorker", KilledWorker)
+    monkeypatch.setattr(generation_engine, "sample", deadly)
+    monkeypatch.setattr(generation_engine, "Exception", ValueError, raising=False)
+    place = Place(folder=tmp_path / "set")
+    manifest = generate(waves(), place, scheduler=Workers.THREADS, workers=1)
+    before = json.loads((undisturbed / "manifest.json").read_text())
+    assert "workers that make it are lost" in manifest["failures"].pop("3")
+    assert manifest["failures"] == before["failures"]
+    hashes = {row["sample"]: row["hash"] for row in before["rows"] if row["sample"] != 3}
+    assert {row["sample"]: row["hash"] for row in manifest["rows"]} == hashes
 
 
 def test_a_blind_test_shows_neither_truth_nor_seed(tmp_path: Path) -> None:
@@ -168,13 +262,47 @@ def test_a_blind_test_shows_neither_truth_nor_seed(tmp_path: Path) -> None:
     assert check_shards(place) == []
 
 
-def test_what_is_not_mixed(undisturbed: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match="generation of other seed"):
-        generate(waves(seed=2), Place(folder=undisturbed), scheduler=Workers.THREADS)
+def test_what_is_not_mixed(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(told: str, place: Path, **fields: Any) -> None:
+        with pytest.raises(BadInputError, match=told):
+            generate(waves(**fields), Place(folder=place), scheduler=Workers.THREADS)
+
+    refused(r"generation of other seed \(0 there, now 2\)", undisturbed, seed=2)
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(BadInputError, match="holds other files"):
-        generate(waves(), Place(folder=tmp_path), scheduler=Workers.THREADS)
-    with pytest.raises(BadInputError, match="processes"):
-        generate(waves(), Place(folder=tmp_path / "set"), scheduler="proceses")
+    refused("holds other files", tmp_path)
+    other = {**generation_engine.versions(), "numpy": "0.1"}
+    monkeypatch.setattr(generation_engine, "versions", lambda: other)
+    refused(r'other versions.numpy \("[0-9.]+" there, now "0.1"\)', undisturbed)
     with pytest.raises(BadInputError, match="generate into"):
         load_samples(tmp_path)
+
+
+def test_what_cannot_be_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(told: str, place: Place, scheduler: str = Workers.THREADS) -> None:
+        with pytest.raises(BadInputError, match=told):
+            generate(waves(), place, scheduler=scheduler)
+
+    folder = Place(folder=tmp_path / "set")
+    (tmp_path / "file").write_text("no folder")
+    refused("nothing can be written in", Place(folder=tmp_path / "file" / "set"))
+    refused("apart from it", Place(folder=folder.folder, blind=folder.folder / "blind"))
+    refused("processes", folder, "proceses")
+    monkeypatch.setattr(dask_cases, "ANSWER_S", 0.5)
+    refused("no Dask scheduler answers", folder, "tcp://127.0.0.1:1")
+    monkeypatch.setattr(dask_cases, "WORKERS_S", 0.1)
+    with LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", host="127.0.0.1") as empty:  # type: ignore[no-untyped-call]
+        refused("has no workers", folder, empty.scheduler_address)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: shutil._ntuple_diskusage(1, 1, 1))
+    refused("are free in", folder)
+    assert not any(folder.folder.iterdir())
+
+
+def test_a_worker_of_other_versions_is_refused(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = {**generation_engine.versions(), "numpy": "0.1"}
+    monkeypatch.setattr(generation_engine, "versions", lambda: other)
+    with pytest.raises(BadInputError, match=r'a worker on .* has other versions.numpy \("[0-9.]+"'):
+        generate(waves(), Place(folder=tmp_path / "set"), scheduler=cluster.address)
