@@ -4,8 +4,8 @@ Sample ``i`` of a seed is the same whatever else is generated, on whatever machi
 """
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -16,9 +16,11 @@ from pydantic import BaseModel
 from echolith.errors import BadInputError
 from echolith.forward.noise import thin
 from echolith.seeds import sequence, stream
-from echolith.validation.priors import Prior
-from echolith.validation.scenario import Scenario
+from echolith.validation.mismatch import MISMATCH, as_told, blurred, deviating
+from echolith.validation.priors import Pair, Prior, drawn_together, joint_law
+from echolith.validation.scenario import Sample, Scenario
 from echolith.validation.settings import resolve, setting_value, with_values
+from echolith.validation.targets import WIDTH, Target, check_targets, with_targets
 
 SETTING = "setting."
 """Begins the name of a drawn setting in the truth."""
@@ -55,6 +57,14 @@ class Generation:
         ``correlated(generator) -> {dotted name: value}``: settings that are drawn together.
     shares : (float, float)
         Of samples for validation and for the test; the rest is for training.
+    correlations : mapping of (str, str) to float
+        Rank correlations of settings that have priors.
+    untold : mapping of str to Prior
+        Priors of how far settings deviate from what the measurement tells, by dotted name.
+    targets : tuple of Target
+        Drawn into the truth where it does not hold them.
+    width : float
+        Standard deviation of spots in heat maps, Å.
     ladder : tuple of float
         Shares of the dose, e.g. ``(1.0, 0.3, 0.1)``: every sample holds the same counts thinned to
         each of them, along the dimension ``dose_share``. Empty: none.
@@ -66,6 +76,10 @@ class Generation:
     n: int
     seed: int = 0
     correlated: Callable[[np.random.Generator], Mapping[str, Any]] | None = None
+    correlations: Mapping[Pair, float] = field(default_factory=dict)
+    untold: Mapping[str, Prior] = field(default_factory=dict)
+    targets: tuple[Target, ...] = ()
+    width: float = WIDTH
     shares: tuple[float, float] = (0.1, 0.1)
     ladder: tuple[float, ...] = ()
 
@@ -88,6 +102,8 @@ class Generation:
         plain = self.scenario.settings.model_dump()
         for name in self.vary:
             setting_value(plain, name)
+        deviating(plain, dict.fromkeys(self.untold, 0.0))
+        joint_law(self.vary, self.correlations)
 
     def samples(self, split: Split) -> range:
         """Return the samples of a split; all are independent, so their order decides."""
@@ -98,13 +114,25 @@ class Generation:
 
     def drawn(self, index: int) -> dict[str, Any]:
         """Return the settings of a sample that have a prior."""
+        together = {name for pair in self.correlations for name in pair}
         found = {
             name: prior.draw(stream(self.seed, "prior", name, index))
             for name, prior in self.vary.items()
+            if name not in together
         }
+        if together:
+            rng = stream(self.seed, "correlated settings", index)
+            found |= drawn_together(self.vary, self.correlations, rng)
         if self.correlated is not None:
             found |= self.correlated(stream(self.seed, "correlated priors", index))
         return found
+
+    def deviations(self, index: int) -> dict[str, Any]:
+        """Return how far the settings of a sample are from what its measurement tells."""
+        return {
+            name: prior.draw(stream(self.seed, "untold", name, index))
+            for name, prior in self.untold.items()
+        }
 
     def scenario_of(self, drawn: Mapping[str, Any]) -> Scenario:
         """Return the scenario with some settings drawn.
@@ -117,34 +145,54 @@ class Generation:
         plain = with_values(self.scenario.settings.model_dump(), drawn)
         return self.make(resolve(type(self.scenario.settings), plain))
 
-    def check_priors(self) -> None:
-        """Refuse priors that reach beyond what the scenario takes, before anything is simulated.
+    def cases(self, index: int) -> tuple[Scenario, Scenario]:
+        """Return the scenario that a sample tells, and the one that is simulated.
 
         Raises
         ------
         BadInputError
-            With the prior, and the value it must not draw.
+            As `scenario_of`.
         """
-        for name, prior in self.vary.items():
-            for value in prior.extremes:
-                try:
-                    resolve(
-                        type(self.scenario.settings),
-                        with_values(self.scenario.settings.model_dump(), {name: value}),
-                    )
-                except BadInputError as error:
-                    raise BadInputError(
-                        f"the prior {name} = {prior} draws {value}: {error}"
-                    ) from error
+        drawn = self.drawn(index)
+        told = self.scenario_of(drawn)
+        if not self.untold:
+            return told, told
+        off = deviating(told.settings.model_dump(), self.deviations(index))
+        return told, self.scenario_of(drawn | off)
+
+    def check_priors(self) -> None:
+        """Refuse what the scenario does not take or give, before samples are simulated.
+
+        Raises
+        ------
+        BadInputError
+            With the prior, and the value it must not draw; or the targets that there are.
+        """
+        plain = self.scenario.settings.model_dump()
+        extremes = [
+            (name, prior, value, {name: value})
+            for name, prior in self.vary.items()
+            for value in prior.extremes
+        ] + [
+            (name, prior, value, deviating(plain, {name: value}))
+            for name, prior in self.untold.items()
+            for value in prior.extremes
+        ]
+        for name, prior, value, settings in extremes:
+            try:
+                resolve(type(self.scenario.settings), with_values(plain, settings))
+            except BadInputError as error:
+                raise BadInputError(f"the prior {name} = {prior} draws {value}: {error}") from error
         refused = 0
         tried = range(min(self.n, TRIED))
         for index in tried:
             try:
-                self.scenario_of(self.drawn(index))
+                self.cases(index)
             except BadInputError as error:
                 refused, last = refused + 1, error
         if refused == len(tried):
             raise BadInputError(f"the priors draw nothing that can be measured, e.g. {last}")
+        check_targets(self.scenario, self.targets, width=self.width)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,26 +221,37 @@ def sample(generation: Generation, index: int) -> Made:
     BadInputError
         If its settings do not fit together, or it cannot be simulated.
     """
-    drawn = generation.drawn(index)
     seed = int(sequence(generation.seed, "sample", index).generate_state(1)[0])
-    scenario = generation.scenario_of(drawn)
-    specimen = scenario.build(seed)
-    measured = scenario.noise.sample(scenario.forward(specimen), seed=seed)
-    if measured.nbytes <= IN_MEMORY:
-        measured = measured.compute()
-    elif generation.ladder:
-        raise BadInputError(
-            f"a measurement of {measured.nbytes / 1e9:.3g} GB is written block by block, which a "
-            "dose ladder does not allow; give the dose a prior instead of a ladder"
-        )
+    told, simulated = generation.cases(index)
+    deviations = generation.deviations(index)
+    case, measured = _simulated(told, simulated, deviations, seed)
+    truth = with_targets(simulated, case, generation.targets, width=generation.width).compute()
+    drawn = _plain(told.settings, generation.drawn(index))
     if generation.ladder:
         measured = _ladder(measured, generation.ladder, seed)
     return Made(
         index=index,
         seed=seed,
         measurement=measured,
-        truth=_with_settings(scenario.truth(specimen).compute(), drawn, scenario.settings),
+        truth=truth.assign(
+            {SETTING + name: value for name, value in drawn.items()}
+            | {MISMATCH + name: value for name, value in deviations.items()}
+        ),
     )
+
+
+def _simulated(
+    told: Scenario, simulated: Scenario, deviations: Mapping[str, float], seed: int
+) -> tuple[Sample, xr.Dataset]:
+    """Return a case as it is simulated, and its measurement, that tells nothing of deviations."""
+    if not deviations:
+        case = simulated.simulate(seed=seed)
+        return case, case.measurement
+    specimen = simulated.build(seed)
+    mean = blurred(simulated.forward(specimen), deviations)
+    counts = simulated.noise.sample(mean, seed=seed).compute()
+    case = Sample(specimen, counts, simulated.truth(specimen))
+    return case, as_told(counts, told.forward(told.build(seed)))
 
 
 def _ladder(measured: xr.Dataset, shares: tuple[float, ...], seed: int) -> xr.Dataset:
@@ -202,9 +261,8 @@ def _ladder(measured: xr.Dataset, shares: tuple[float, ...], seed: int) -> xr.Da
     return measured.assign({name: stacked[name] for name in counted})
 
 
-def _with_settings(truth: xr.Dataset, drawn: Mapping[str, Any], settings: BaseModel) -> xr.Dataset:
+def _plain(settings: BaseModel, names: Iterable[str]) -> dict[str, int | float | str]:
+    """Return the values of settings as a file holds them."""
     plain = settings.model_dump(mode="json")
-    values = {SETTING + name: setting_value(plain, name) for name in drawn}
-    return truth.assign(
-        {n: v if isinstance(v, int | float | str) else json.dumps(v) for n, v in values.items()}
-    )
+    values = {name: setting_value(plain, name) for name in names}
+    return {n: v if isinstance(v, int | float | str) else json.dumps(v) for n, v in values.items()}
