@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from echolith.validation.bounds import cramer_rao as cramer_rao
     from echolith.validation.catalogue import scenario as scenario
     from echolith.validation.catalogue import scenarios as scenarios
+    from echolith.validation.demo_data import demo_data as demo_data
     from echolith.validation.plan import plan as plan
     from echolith.validation.round_trip import round_trip as round_trip
     from echolith.validation.solver_process import SolverProcess as SolverProcess
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "cramer_rao": "echolith.validation.bounds",
+    "demo_data": "echolith.validation.demo_data",
     "load": "echolith.dataset",
     "load_solver": "echolith.validation.solvers",
     "load_truth": "echolith.dataset",
@@ -37,6 +39,7 @@ __all__ = [
     "SolverProcess",
     "__version__",
     "cramer_rao",
+    "demo_data",
     "load",
     "load_solver",
     "load_truth",

@@ -12,6 +12,7 @@ import typer
 
 from echolith import __version__
 from echolith.cli_compare import compare, leaderboard, resolve, solver_process
+from echolith.cli_demo_data import demo_data
 from echolith.cli_generate import generate
 from echolith.cli_options import (
     Config,
@@ -276,6 +277,7 @@ app.command()(plan)
 app.command()(papers)
 app.command()(planner)
 app.command()(generate)
+app.command()(demo_data)
 
 
 def _asked_for(

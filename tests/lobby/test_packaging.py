@@ -28,6 +28,7 @@ MAY_IMPORT = {
 FREE = {
     "echolith/cli.py",
     "echolith/cli_compare.py",
+    "echolith/cli_demo_data.py",
     "echolith/cli_generate.py",
     "echolith/cli_papers.py",
     "echolith/cli_plan.py",
