@@ -14,6 +14,7 @@ from echolith import store
 from echolith.compression import Compression
 from echolith.contents import Progress, content_hash
 from echolith.errors import BadInputError
+from echolith.faces import write_faces
 from echolith.store import Format
 
 __all__ = [
@@ -47,7 +48,8 @@ def save(
     """Save a measurement as HDF5; lazy ones stream through memory block by block.
 
     The file takes its name only when it is whole and on the disk: an interrupted save or a full
-    disk leaves nothing behind, and a file that was there before stays as it was.
+    disk leaves nothing behind, and a file that was there before stays as it was. Other programs
+    open it as it is (`echolith.faces`).
 
     Parameters
     ----------
@@ -74,7 +76,12 @@ def save(
         If the disk is full or the file cannot be written.
     """
     digest = store.write(
-        measurement, path, form=MEASUREMENT, compression=compression, progress=progress
+        measurement,
+        path,
+        form=MEASUREMENT,
+        compression=compression,
+        faces=write_faces,
+        progress=progress,
     )
     if truth is not None:
         save_truth(truth, Path(path).with_suffix(".truth.h5"), measurement_hash=digest)

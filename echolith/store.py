@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
@@ -36,6 +36,16 @@ from echolith.stored_array import StoredArray, lazy
 Array = npt.NDArray[Any]
 
 SCHEMA_VERSION = 1
+HDF5 = ("v110", "v110")
+"""Oldest and newest HDF5 (1.10, 2016) that the file is laid out for: half the size of the oldest
+layout where there are many small groups, and what virtual datasets need."""
+
+
+class Faces(Protocol):
+    """Adds what other programs look for to a file that holds a data set."""
+
+    def __call__(self, root: h5py.File, dataset: xr.Dataset, /, *, group: str) -> None:
+        """Add it; ``group`` holds the variables."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +65,7 @@ def write(
     form: Format,
     compression: Compression = Compression.SHARE,
     marks: Mapping[str, str] | None = None,
+    faces: Faces | None = None,
     progress: Progress | None = None,
 ) -> str:
     """Write a data set; nothing appears under the name before it is whole.
@@ -69,6 +80,8 @@ def write(
     compression : Compression
     marks : mapping of str, optional
         More root attributes.
+    faces : callable, optional
+        ``faces(root, dataset, group=...)`` adds links for other programs once all is stored.
     progress : callable, optional
         Told (row blocks done, row blocks in all).
 
@@ -90,7 +103,7 @@ def write(
     described, options = contents(dataset), dataset_options(compression)
     hasher = Hasher(described)
     encode = partial(_encode, compression)
-    with whole_file(path) as file, h5py.File(file, "w") as root:
+    with whole_file(path) as file, h5py.File(file, "w", libver=HDF5) as root:
         group = root.create_group(form.group)
         _write_attributes(group, described.attrs)
         for piece in stream(described, encode=encode, progress=progress):
@@ -98,6 +111,8 @@ def write(
             hasher.add(piece)
             file.check()
         _write_attributes(root, _root_attributes(form, described, hasher) | dict(marks or {}))
+        if faces is not None:
+            faces(root, dataset, group=form.group)
         root.flush()
         file.check()
         root.attrs["complete"] = 1
@@ -203,12 +218,7 @@ def _create(group: h5py.Group, variable: Variable, options: Mapping[str, Any]) -
 def _write_attributes(target: Any, attrs: Mapping[str, Any]) -> None:
     for name, value in attrs.items():
         empty = isinstance(value, list) and not value
-        try:
-            target.attrs[name] = np.zeros(0) if empty else value
-        except (OSError, RuntimeError, ValueError) as error:
-            raise BadInputError(
-                f"attribute {name!r} cannot be stored ({error}); keep long lists in a variable"
-            ) from error
+        target.attrs[name] = np.zeros(0) if empty else value
 
 
 def _open(path: Path, form: Format) -> h5py.File:
