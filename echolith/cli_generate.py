@@ -1,7 +1,8 @@
 """The command ``generate``: labelled samples by the thousand."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,8 +10,11 @@ from echolith.cli_compare import resolve
 from echolith.cli_options import Config, Json, ScenarioName, Seed, Set, Workers
 from echolith.cli_session import print_json, session
 from echolith.errors import BadInputError
+from echolith.sample_options import Mismatch, Target
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from echolith.validation.generation_estimate import Estimate
     from echolith.validation.generation_files import Place
 
@@ -23,9 +27,38 @@ def generate(
         list[str] | None,
         typer.Option(
             help="Prior of a setting: name=uniform(low, high), log_uniform(low, high), "
-            "normal(mean, std) or [value, value]; repeatable."
+            "integers(low, high), normal(mean, std) or [value, value]; repeatable."
         ),
     ] = None,
+    correlation: Annotated[
+        list[str] | None,
+        typer.Option(help="Rank correlation of two priors, name,name=0.7; repeatable."),
+    ] = None,
+    correlated: Annotated[
+        str | None,
+        typer.Option(
+            help="Function that draws settings together, package.module:function or "
+            "file.py:function: random generator in, values by dotted name out."
+        ),
+    ] = None,
+    mismatch: Annotated[
+        Mismatch | None,
+        typer.Option(help="Simulate other settings than the measurement tells, by so much."),
+    ] = None,
+    untold: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Prior of how far a setting is from what the measurement tells, as --vary; goes "
+            "before --mismatch; repeatable."
+        ),
+    ] = None,
+    target: Annotated[
+        list[Target] | None,
+        typer.Option(help="To be drawn into the truth for training; repeatable."),
+    ] = None,
+    heat_map_width: Annotated[
+        float, typer.Option(help="Standard deviation of spots in heat maps, Å.")
+    ] = 0.4,
     validation: Annotated[float, typer.Option(help="Share of samples for validation.")] = 0.1,
     test: Annotated[float, typer.Option(help="Share of samples for the test.")] = 0.1,
     ladder: Annotated[
@@ -57,7 +90,8 @@ def generate(
     from echolith.validation.generation_engine import generate as generated
     from echolith.validation.generation_estimate import estimate
     from echolith.validation.generation_files import Place
-    from echolith.validation.priors import parse_priors
+    from echolith.validation.mismatch import mismatch as tier
+    from echolith.validation.priors import parse_correlations, parse_priors
 
     place = Place(folder=out, blind=blind)
     if check:
@@ -65,10 +99,17 @@ def generate(
         return
     if n is None:
         raise BadInputError("how many samples? Give -n, e.g. -n 1000")
+    chosen = resolve(scenario, settings, config, None)
+    usual = tier(chosen, mismatch) if mismatch is not None else {}
     wanted = Generation(
-        scenario=resolve(scenario, settings, config, None),
+        scenario=chosen,
         make=entry(scenario).make,
         vary=parse_priors(vary or []),
+        correlations=parse_correlations(correlation or []),
+        correlated=None if correlated is None else _function(correlated),
+        untold=usual | parse_priors(untold or []),
+        targets=tuple(target or ()),
+        width=heat_map_width,
         n=n,
         seed=seed,
         shares=(validation, test),
@@ -107,6 +148,15 @@ def generate(
             typer.echo(f"left out: sample {index}: {why}", err=True)
     if manifest["failures"]:
         raise typer.Exit(1)
+
+
+def _function(name: str) -> Callable[["np.random.Generator"], Mapping[str, Any]]:
+    from echolith.validation.solver_target import TargetError, load_target
+
+    try:
+        return load_target(name)
+    except TargetError as error:
+        raise BadInputError(f"--correlated {name}: {error}") from error
 
 
 def _check(place: "Place", as_json: bool) -> None:

@@ -30,6 +30,14 @@ from echolith.validation.generation_files import (
 from echolith.validation.mean_store import ENGINES, SIMULATING, code_of
 from echolith.validation.plan_text import size_text
 
+DRAWING = tuple(
+    f"echolith.validation.{name}"
+    for name in ("generation", "priors", "mismatch", "targets", "target_pictures")
+)
+"""Code that decides a sample beside that of its scenario."""
+SECRET = ("seed", "priors", "correlated", "correlations", "untold")
+"""What a blind test must not show."""
+
 
 def generate(
     generation: Generation,
@@ -98,21 +106,34 @@ def describe_generation(generation: Generation) -> dict[str, Any]:
         "priors": {name: prior.text for name, prior in generation.vary.items()},
         "correlated": None
         if together is None
-        else f"{together.__module__}:{together.__qualname__}",
+        else f"{together.__module__}:{getattr(together, '__qualname__', '')}",
+        "correlations": {",".join(pair): rho for pair, rho in generation.correlations.items()},
+        "untold": {name: prior.text for name, prior in generation.untold.items()},
+        "targets": [target.value for target in generation.targets],
+        "width": generation.width,
         "samples": generation.n,
         "seed": generation.seed,
         "shares": list(generation.shares),
         "ladder": list(generation.ladder),
-        "make": _digest(getattr(generation.make, "__module__", "")),
+        "make": _digest(*(one.__module__ for one in (generation.make, together) if one)),
         "versions": versions(),
     }
+
+
+SECRET = ("seed", "priors", "correlated", "correlations", "untold")
+"""What a blind test must not show."""
+DRAWING = tuple(
+    f"echolith.validation.{name}"
+    for name in ("generation", "priors", "mismatch", "targets", "target_pictures")
+)
+"""Code that decides a sample beside that of its scenario."""
 
 
 @cache
 def versions() -> dict[str, str]:
     """Return what decides a sample beside its settings, as this process has it."""
     installed = {name: version(name) for name in ("echolith", *ENGINES)}
-    return {"code": _digest(*SIMULATING), **installed}
+    return {"code": _digest(*SIMULATING, *DRAWING), **installed}
 
 
 def _digest(*modules: str) -> str:
@@ -268,9 +289,7 @@ def _manifest(
 ) -> dict[str, Any]:
     described = describe_generation(generation)
     if place.blind is not None:
-        described = {
-            n: v for n, v in described.items() if n not in ("seed", "priors", "correlated")
-        }
+        described = {n: v for n, v in described.items() if n not in SECRET}
     return {
         **described,
         "shards": [

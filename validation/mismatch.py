@@ -5,7 +5,6 @@ tells, as drift). Simulated is the sum; attributes and coordinates are those of 
 """
 
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import xarray as xr
 from echolith.errors import BadInputError
 from echolith.forward.detector_response import DetectorResponse, detected_mean
 from echolith.forward.optics import wavelength
+from echolith.sample_options import Mismatch
 from echolith.validation.priors import Prior, integers, normal, uniform
 from echolith.validation.scenario import Scenario
 from echolith.validation.settings import setting_value
@@ -29,17 +29,6 @@ SPREAD = "point_spread"
 SPACING = 2.0
 """Å; where HRTEM has no disc whose edge counts, phases are those of this spacing, near the strong
 ones of lithium (2.48 Å) and its oxide (2.66 and 1.63 Å)."""
-
-
-class Mismatch(StrEnum):
-    """How far what is simulated is from what is told."""
-
-    MILD = "mild"
-    """A third of what is usual."""
-    MODERATE = "moderate"
-    """As is usual in a measurement taken with care."""
-    SEVERE = "severe"
-    """Three times that."""
 
 
 SIZES = {Mismatch.MILD: 1 / 3, Mismatch.MODERATE: 1.0, Mismatch.SEVERE: 3.0}

@@ -1,7 +1,6 @@
 """What networks are trained on: pictures of the truth on the pixels of its measurement."""
 
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +9,7 @@ from scipy.special import ndtr
 
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import Settings
+from echolith.sample_options import Target
 from echolith.units import Angstrom
 from echolith.validation.scenario import Sample, Scenario
 from echolith.validation.target_pictures import (
@@ -32,26 +32,6 @@ NAMELESS = "column"
 """Of columns whose truth tells no species: all are of one."""
 WIDTH = 0.4
 """Å; spots of columns 1.4 Å apart, the nearest of the layered oxides, stay two."""
-
-
-class Target(StrEnum):
-    """What a network may be trained to find."""
-
-    POSITIONS = "positions"
-    """Of columns, Å."""
-    SPECIES = "species"
-    """Of columns."""
-    HEAT_MAP = "heat-map"
-    """Columns in every pixel, by species, each a Gaussian."""
-    MASK = "mask"
-    """Where the specimen is."""
-    LABELS = "labels"
-    """Which grain, particle or plate it is, from 1."""
-    PHASE = "phase"
-    """Which phase it is."""
-    COMPOSITION = "composition"
-    STRAIN = "strain"
-    TILT = "tilt"
 
 
 HELD: Mapping[Target, tuple[tuple[str, ...], ...]] = {
