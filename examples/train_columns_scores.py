@@ -1,0 +1,116 @@
+"""Labelled frames of lithium to train on, and how well their columns are found."""
+
+import numpy as np
+import xarray as xr
+from scipy import ndimage
+
+from echolith.forward.hrtem_acquisition import HrtemAcquisition
+from echolith.structures.lithium_particles import MetalParticle
+from echolith.validation.bounds import cramer_rao
+from echolith.validation.generation import Generation, Split
+from echolith.validation.generation_engine import generate
+from echolith.validation.generation_files import Place
+from echolith.validation.matching import match_columns
+from echolith.validation.priors import log_uniform, uniform
+from echolith.validation.samples import load_samples
+from echolith.validation.scenarios.li_hrtem import LiHrtemSettings, li_hrtem
+from echolith.validation.targets import column_heat_maps
+
+PIXEL = 0.35
+VARIED = {
+    "particle.size": uniform(14, 23),
+    "acquisition.dose_rate": log_uniform(500, 5000),
+    "acquisition.aberrations.C10": uniform(40, 80),
+}
+
+
+def frames(folder, n, seed):
+    """Make frames of 1 s, or find them made; a tenth is for validation, a tenth for the test."""
+    acquisition = HrtemAcquisition(shape=(96, 96), pixel=PIXEL, frame_time=1.0)
+    particle = MetalParticle(zone_axis=(1, 1, 1))
+    settings = LiHrtemSettings(particle=particle, acquisition=acquisition, offset=2.0)
+    made = Generation(scenario=li_hrtem(settings), make=li_hrtem, vary=VARIED, n=n, seed=seed)
+    generate(made, Place(folder=folder))
+    return made, {split: load_samples(folder, split=split) for split in Split}
+
+
+def picture_and_target(sample):
+    counts = sample.measurement["counts"].values[0].astype(np.float32)
+    target = column_heat_maps(sample.truth, sample.measurement, width=0.45).values[0]
+    return counts, 10 * target
+
+
+def maxima(picture, least):
+    """Return the places of maxima above `least`, each at the top of a parabola."""
+    peaks = (picture == ndimage.maximum_filter(picture, 5)) & (picture > least)
+    peaks[[0, -1]] = peaks[:, [0, -1]] = False
+    row, column = np.nonzero(peaks)
+    lower, here, upper = (picture[row + n, column] for n in (-1, 0, 1))
+    left, right = (picture[row, column + n] for n in (-1, 1))
+    y = PIXEL * (row + (lower - upper) / (lower - 2 * here + upper) / 2)
+    x = PIXEL * (column + (left - right) / (left - 2 * here + right) / 2)
+    return xr.Dataset({"x": ("column", x), "y": ("column", y)})
+
+
+def scores(found, samples, bounds=None):
+    """Return precision, recall, rms error per axis and the bound of the same columns, pm.
+
+    A column is found where an estimate lies within 0.5 Å.
+    """
+    error, bound, told, there = [], [], 0, 0
+    for index, (columns, sample) in enumerate(zip(found, samples, strict=True)):
+        match = match_columns(columns, sample.truth)
+        told, there = told + columns.sizes.get("column", 0), there + sample.truth.sizes["column"]
+        for axis in "yx" if len(match.truth) else "":
+            places = columns[axis].values[match.estimate]
+            error.append(places - sample.truth[axis].values[match.truth])
+            if bounds is not None:
+                bound.append(bounds[index]["yx".index(axis)][match.truth])
+    hits = sum(map(len, error)) // 2
+    rms = [100 * np.sqrt(np.mean(np.concatenate(v) ** 2)) if v else np.nan for v in (error, bound)]
+    return hits / max(told, 1), hits / there, *rms
+
+
+def bounds(generation, samples):
+    """Return the least error that places (y, x) of each sample's columns, one by one, can have."""
+    of_scenario = (generation.scenario_of(generation.drawn(row["sample"])) for row in samples.rows)
+    found = (
+        cramer_rao(scenario, seed=row["seed"])["parameter_bound"].values
+        for scenario, row in zip(of_scenario, samples.rows, strict=True)
+    )
+    sizes = (sample.truth.sizes["column"] for sample in samples)
+    return [all_of[-2 * n :].reshape(2, n) for all_of, n in zip(found, sizes, strict=True)]
+
+
+def best_maxima(pictures, samples):
+    """Return the least height of maxima with the best F score (set on validation samples)."""
+
+    def f_score(least):
+        precision, recall, *_ = scores([maxima(one, least) for one in pictures], samples)
+        return 2 * precision * recall / max(precision + recall, 1e-9)
+
+    tried = np.linspace(0.02, 0.98, 25) * np.quantile(pictures, 0.999)
+    best = max(tried, key=f_score)
+    return f_score(best), best
+
+
+def table(predict, generation, split):
+    """Return how well columns of the test are found: learned, by maxima and by our solver."""
+
+    def blurred(sample, width):
+        counts = picture_and_target(sample)[0]
+        return ndimage.gaussian_filter(counts / counts.mean() - 1, width / PIXEL)
+
+    validation, test = list(split[Split.VALIDATION]), list(split[Split.TEST])
+    _, least = best_maxima([predict(picture_and_target(s)[0]) for s in validation], validation)
+    tried = [
+        (best_maxima([blurred(s, w) for s in validation], validation), w) for w in (0.4, 0.5, 0.6)
+    ]
+    (_, bright), width = max(tried)
+    found = {
+        "learned": [maxima(predict(picture_and_target(sample)[0]), least) for sample in test],
+        "maxima": [maxima(blurred(sample, width), bright) for sample in test],
+        "solver": [generation.scenario.solver(sample.measurement) for sample in test],
+    }
+    limits = bounds(generation, split[Split.TEST])
+    return {name: scores(columns, test, limits) for name, columns in found.items()}
