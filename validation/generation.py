@@ -244,17 +244,23 @@ def _simulated(
     told: Scenario, simulated: Scenario, deviations: Mapping[str, float], seed: int
 ) -> tuple[Sample, xr.Dataset]:
     """Return a case as it is simulated, and its measurement, that tells nothing of deviations."""
-    if not deviations:
-        case = simulated.simulate(seed=seed)
-        return case, case.measurement
     specimen = simulated.build(seed)
-    mean = blurred(simulated.forward(specimen), deviations)
-    counts = simulated.noise.sample(mean, seed=seed).compute()
+    mean = simulated.forward(specimen)
+    if deviations:
+        mean = blurred(mean, deviations)
+    counts = simulated.noise.sample(mean, seed=seed)
+    if counts.nbytes <= IN_MEMORY:
+        counts = counts.compute()
     case = Sample(specimen, counts, simulated.truth(specimen))
-    return case, as_told(counts, told.forward(told.build(seed)))
+    return case, as_told(counts, told.forward(told.build(seed))) if deviations else counts
 
 
 def _ladder(measured: xr.Dataset, shares: tuple[float, ...], seed: int) -> xr.Dataset:
+    if measured.chunks:
+        raise BadInputError(
+            f"a measurement of {measured.nbytes / 1e9:.3g} GB is written block by block, which a "
+            "dose ladder does not allow; give the dose a prior instead of a ladder"
+        )
     rungs = [thin(measured, fraction=share, seed=seed) for share in shares]
     counted = [name for name, v in measured.data_vars.items() if v.dtype.kind in "iu"]
     stacked = xr.concat([rung[counted] for rung in rungs], xr.Variable("dose_share", list(shares)))

@@ -120,15 +120,6 @@ def describe_generation(generation: Generation) -> dict[str, Any]:
     }
 
 
-SECRET = ("seed", "priors", "correlated", "correlations", "untold")
-"""What a blind test must not show."""
-DRAWING = tuple(
-    f"echolith.validation.{name}"
-    for name in ("generation", "priors", "mismatch", "targets", "target_pictures")
-)
-"""Code that decides a sample beside that of its scenario."""
-
-
 @cache
 def versions() -> dict[str, str]:
     """Return what decides a sample beside its settings, as this process has it."""
