@@ -6,7 +6,8 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import forkserver, get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
+import numpy.typing as npt
 import psutil
 import pytest
 import xarray as xr
@@ -22,12 +25,14 @@ from distributed import LocalCluster
 
 from echolith.errors import BadInputError
 from echolith.validation import dask_cases, generation_engine, generation_estimate
+from echolith.validation import generation as generation_module
 from echolith.validation.dask_cases import Workers
 from echolith.validation.generation import Generation, Split, sample
 from echolith.validation.generation_engine import generate
 from echolith.validation.generation_files import Place, check_shards
 from echolith.validation.priors import choice, log_uniform
 from echolith.validation.samples import LabelledSample, load_samples
+from echolith.validation.scenario import Scenario
 from tests.validation.wave_scenario import POISON, WaveSettings, wave_scenario
 
 N = 40
@@ -40,9 +45,14 @@ def waves(*, pause: float = 0.0, **fields: Any) -> Generation:
         "length": choice([2, 3, 5, POISON], weights=[9, 9, 9, 1]),
     }
     return Generation(
-        scenario=wave_scenario(WaveSettings(pause=pause)),
-        make=wave_scenario,
-        **{"vary": vary, "n": N, "shares": (0.2, 0.1), **fields},
+        **{
+            "scenario": wave_scenario(WaveSettings(pause=pause)),
+            "make": wave_scenario,
+            "vary": vary,
+            "n": N,
+            "shares": (0.2, 0.1),
+            **fields,
+        },
     )
 
 
@@ -260,6 +270,47 @@ def test_a_blind_test_shows_neither_truth_nor_seed(tmp_path: Path) -> None:
     (hidden,) = load_samples(tmp_path / "open", split=Split.TEST)
     assert hidden.truth is None
     assert check_shards(place) == []
+
+
+def in_blocks(settings: WaveSettings, computed: list[int]) -> Scenario:
+    """Waves whose means are computed block by block."""
+    plain = wave_scenario(settings)
+
+    def count(block: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        computed.append(1)
+        return block
+
+    def forward(phase: float) -> xr.Dataset:
+        mean = plain.forward(phase).expand_dims(scan=6).chunk(scan=2)
+        counts = mean["counts"]
+        blocks = counts.data.map_blocks(count, meta=counts.data._meta)
+        return mean.assign(counts=counts.copy(data=blocks))
+
+    return replace(plain, forward=forward)
+
+
+def test_samples_larger_than_memory_are_written_block_by_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[int] = []
+    fields = {"make": partial(in_blocks, computed=computed), "vary": {}, "n": 3}
+    generation = waves(scenario=in_blocks(WaveSettings(), computed), **fields)
+    held = [sample(generation, index) for index in range(3)]
+    assert len(computed) == 3 * 3
+    monkeypatch.setattr(generation_module, "IN_MEMORY", 100)
+    monkeypatch.setattr(generation_estimate, "IN_MEMORY", 100)
+    before: list[int] = []
+    place = Place(folder=tmp_path / "set")
+    made = {"scheduler": Workers.THREADS, "workers": 1}
+    generate(generation, place, **made, tell=lambda _found: before.append(len(computed)))
+    assert len(computed) - before[0] == 3 * 3  # each block once
+    assert before[0] - 9 < 3 * 3 * 2  # nor all of them for the estimate
+    written = [one for split in Split for one in load_samples(place.folder, split=split)]
+    for one, there in zip(held, written, strict=True):
+        xr.testing.assert_identical(there.measurement, one.measurement)
+    assert check_shards(place) == []
+    with pytest.raises(BadInputError, match="dose ladder"):
+        sample(replace(generation, ladder=(1.0, 0.5)), 0)
 
 
 def test_what_is_not_mixed(
