@@ -45,6 +45,7 @@ class FormatOption(StrEnum):
     DAT = "dat"
     UXD = "uxd"
     NEXUS = "nxs"
+    CXI = "cxi"
     TIFF = "tif"
     MRC = "mrc"
     XDI = "xdi"

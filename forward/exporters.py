@@ -9,6 +9,7 @@ import xarray as xr
 from echolith.errors import BadInputError, near_match
 from echolith.forward.image_files import holds_images, write_images
 from echolith.forward.powder_writers import write_powder
+from echolith.forward.ptychography_writer import is_far_field, write_far_field
 from echolith.forward.rocking_curve import DIMS
 from echolith.forward.spectrum_files import holds_spectra, write_spectrum
 from echolith.forward.stack_writer import write_stack
@@ -94,6 +95,12 @@ WRITERS: tuple[Writer, ...] = (
         kind="projections of a tilt series",
         holds=is_tilt_series,
         write=write_tilt_series,
+    ),
+    Writer(
+        suffixes=(".cxi",),
+        kind="far-field frames of scans",
+        holds=is_far_field,
+        write=write_far_field,
     ),
     Writer(
         suffixes=(".tif", ".mrc"),

@@ -14,6 +14,7 @@ from echolith.errors import BadInputError, near_match
 from echolith.forward.abtem_files import read_abtem
 from echolith.forward.image_files import FORMS, read_images
 from echolith.forward.powder_files import read_powder
+from echolith.forward.ptychography_files import holds_far_field, read_far_field
 from echolith.forward.spectrum_files import read_spectrum
 from echolith.forward.stack_files import read_stack
 from echolith.forward.tomography_files import holds_tilt_series, read_tilt_series
@@ -130,6 +131,11 @@ READERS: tuple[Reader, ...] = (
             or (path.suffix in OWN_SUFFIXES and not h5py.is_hdf5(path))
         ),
         read=_own,
+    ),
+    Reader(
+        kind="far-field frames of scans (CXI)",
+        knows=holds_far_field,
+        read=lambda path, given: read_far_field(path, given=given),
     ),
     Reader(
         kind="a tilt series (NXtomo, or Scientific Data Exchange)",

@@ -13,6 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 import numpy.typing as npt
+from scipy import constants
 
 from echolith.errors import BadInputError
 
@@ -37,7 +38,7 @@ class Kind(Enum):
 
 FACTORS: Mapping[Kind, Mapping[str, float]] = {
     Kind.ANGLE: {"deg": 1, "degree": 1, "degrees": 1, "°": 1, "rad": 180 / np.pi},
-    Kind.ENERGY: {"ev": 1, "kev": 1e3},
+    Kind.ENERGY: {"ev": 1, "kev": 1e3, "j": 1 / constants.e},
     Kind.LENGTH: {
         "m": 1, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "µm": 1e-6, "μm": 1e-6, "micron": 1e-6,
         "nm": 1e-9, "å": 1e-10, "angstrom": 1e-10, "a": 1e-10,

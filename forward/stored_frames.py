@@ -16,13 +16,13 @@ from echolith.stored_array import BLOCK_BYTES
 
 @dataclass(frozen=True, kw_only=True)
 class StoredFrames:
-    """Frames of a stack (frames, y, x), by slices."""
+    """Frames of a stack (frames, y, x), or of a raster of them, by slices."""
 
     path: Path
     name: str
     """Path of the stack in the file."""
     numbers: npt.NDArray[np.int64]
-    """Of the frames, ascending."""
+    """Of the frames, ascending; those of a raster run row after row."""
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     ndim: int = 3
@@ -34,7 +34,7 @@ class StoredFrames:
             path=Path(source.file.filename).absolute(),
             name=source.name,
             numbers=numbers,
-            shape=(len(numbers), *source.shape[1:]),
+            shape=(len(numbers), *source.shape[-2:]),
             dtype=source.dtype,
         )
 
@@ -52,11 +52,22 @@ class StoredFrames:
             with h5py.File(self.path, "r") as root:
                 source = root[self.name]
                 enable_filters(source)
-                low, high = (int(numbers[0]), int(numbers[-1])) if len(numbers) else (0, -1)
-                if high - low + 1 == len(numbers):
-                    return np.asarray(source[(slice(low, high + 1), *rest)])
-                return np.asarray(source[(numbers, *rest)])
+                # Slices of a frame may run backwards, which HDF5 does not.
+                return _read(source, numbers)[(slice(None), *rest)]
         except (OSError, KeyError, RuntimeError) as error:
             raise BadInputError(
                 f"'{self.path}' can no longer be read ({error}); it was moved, changed or damaged"
             ) from error
+
+
+def _read(source: h5py.Dataset, numbers: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    if not len(numbers):
+        return np.empty((0, *source.shape[-2:]), source.dtype)
+    low, high = int(numbers[0]), int(numbers[-1])
+    if source.ndim == 4:
+        row = source.shape[1]
+        rows = source[low // row : high // row + 1]
+        return np.asarray(rows.reshape(-1, *rows.shape[2:])[numbers - low // row * row])
+    if high - low + 1 == len(numbers):
+        return np.asarray(source[low : high + 1])
+    return np.asarray(source[numbers])

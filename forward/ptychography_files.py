@@ -1,0 +1,200 @@
+"""Read far-field frames of scans from CXI."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from scipy import constants
+
+from echolith.errors import BadInputError, near_match
+from echolith.forward.cxi_detector import frame_region, reaching_share
+from echolith.forward.cxi_numbers import LENGTH, NUMBERS, first_of, numbers_of, refuse_missing
+from echolith.forward.ptychography_writer import PLATE
+from echolith.forward.stack_frames import check_sources
+from echolith.forward.stack_quantities import in_unit, members
+from echolith.forward.stored_frames import StoredFrames
+
+Array = npt.NDArray[np.float64]
+
+FRAMES = ("instrument_1/detector_1/data", "data_1/data", "image_1/data")
+TRANSLATION = (
+    "sample_1/geometry_1/translation",
+    "data_1/translation",
+    "instrument_1/detector_1/translation",
+)
+LAYOUT = ("entries", "centre_y", "centre_x", "pixels")
+"""What can be given besides `NUMBERS`: entries, the beam's pixel, pixels along each side."""
+
+
+def holds_far_field(path: Path) -> bool:
+    """Return whether an HDF5 file is CXI with frames."""
+    if not h5py.is_hdf5(path):
+        return False
+    with h5py.File(path, "r") as root:
+        return ("cxi_version" in root or path.suffix == ".cxi") and bool(_entries(root))
+
+
+def read_far_field(
+    path: str | os.PathLike[str], *, given: Mapping[str, Any] | None = None
+) -> xr.Dataset:
+    """Read far-field frames, an entry for each scan.
+
+    Frames are cut to the largest even square about the beam, whose pixel ``corner_position`` tells;
+    without it, it is the middle one. Masked pixels have no counts and a transmission of 0. Places
+    that are far from 0 are moved, all alike, so that their mean is 0.
+
+    Parameters
+    ----------
+    path : path
+        CXI.
+    given : mapping, optional
+        What the file lacks or has wrong, by the names of `NUMBERS` and `LAYOUT`: lengths in m,
+        ``energy`` in eV; ``pixel_size`` is that of the detector.
+
+    Returns
+    -------
+    xarray.Dataset
+        As from `echolith.forward.far_field_views.far_field_scans`: ``counts`` (energy, scan,
+        position, detector_y, detector_x), lazy; a dimension tilt after the energy where entries
+        tell one.
+
+    Raises
+    ------
+    BadInputError
+        If the file cannot be read, entries are not of one form, or something is missing that is
+        not given; one message names it all.
+    """
+    path, known = Path(path), dict(given or {})
+    for name in known:
+        if name not in (*NUMBERS, *LAYOUT):
+            raise BadInputError(
+                f"'{name}' cannot be given for far-field frames; "
+                f"{near_match(name, (*NUMBERS, *LAYOUT))}"
+            )
+    try:
+        with h5py.File(path, "r") as root:
+            there = _entries(root)
+            wanted = [str(name) for name in np.atleast_1d(known.get("entries", list(there)))]
+            for name in wanted:
+                if name not in there:
+                    raise BadInputError(
+                        f"'{path}' has no entry '{name}'; {near_match(name, there)}"
+                    )
+            entries = [there[name] for name in wanted]
+            numbers = [numbers_of(entry, known) for entry in entries]
+            refuse_missing(path, numbers)
+            scans = [_scan(*pair, known) for pair in zip(entries, numbers, strict=True)]
+    except (OSError, RuntimeError, KeyError) as error:
+        raise BadInputError(
+            f"'{path}' cannot be read as HDF5 ({error}); it is damaged, cut short or something else"
+        ) from error
+    return _centred(_nested(path, scans))
+
+
+def _entries(root: h5py.File) -> dict[str, h5py.Group]:
+    """Return the entries with frames by name, in the order of their numbers."""
+    found = {
+        name: group
+        for name, group in members(root)
+        if name.startswith("entry_") and isinstance(group, h5py.Group) and first_of(group, FRAMES)
+    }
+    return dict(sorted(found.items(), key=lambda pair: (len(pair[0]), pair[0])))
+
+
+def _scan(entry: h5py.Group, told: dict[str, float], given: Mapping[str, Any]) -> xr.Dataset:
+    """Return the frames of one entry, their places and what inverts them."""
+    frames = first_of(entry, FRAMES)
+    assert frames is not None
+    where = f"'{entry.file.filename}', {entry.name}"
+    if frames.ndim not in (3, 4):
+        raise BadInputError(f"{where}: frames of shape {frames.shape}; expected (positions, y, x)")
+    check_sources(frames)
+    shape = (int(frames.shape[-2]), int(frames.shape[-1]))
+    count = frames.size // (shape[0] * shape[1])
+    places = _places(entry, count, where)
+    coords: dict[str, Any] = {
+        f"position_{axis}": ("position", places[:, n], {"units": "Å"})
+        for n, axis in enumerate("xy")
+    }
+    region = frame_region(entry, shape, pixel_size=told["pixel_size"], given=given)
+    counts = StoredFrames.of(frames, np.arange(count)).lazy[(slice(None), *region)]
+    share = reaching_share(entry, shape)
+    if share is not None:
+        share = np.ascontiguousarray(share[region])
+        # What masked pixels hold is no count.
+        counts = counts * (share > 0).astype(counts.dtype)
+        coords["detector_transmission"] = (("detector_y", "detector_x"), share, {"units": "1"})
+    if "tilt" in told:
+        coords["tilt"] = ((), told["tilt"], {"units": "°"})
+    return xr.Dataset(
+        {"counts": (("position", "detector_y", "detector_x"), counts, {"units": "photons"})},
+        coords=coords,
+        attrs=_attributes(told, counts.shape[-1]),
+    )
+
+
+def _places(entry: h5py.Group, count: int, where: str) -> Array:
+    """Return our positions (x, y) of all frames, Å: the translations of CXI as they are."""
+    moved = first_of(entry, TRANSLATION)
+    if moved is None:
+        raise BadInputError(f"{where}: no translations; expected {TRANSLATION[0]} (x, y, z), m")
+    places = in_unit(moved, LENGTH).reshape(-1, moved.shape[-1])
+    if len(places) != count or places.shape[1] not in (2, 3):
+        raise BadInputError(
+            f"{where}: translations of shape {moved.shape} for {count} frames; expected (x, y, z) "
+            "of each"
+        )
+    return np.asarray(places[:, :2] * 1e10)
+
+
+def _attributes(told: Mapping[str, float], pixels: int) -> dict[str, float]:
+    """Return what `echolith.forward.far_field.frame_attributes` does.
+
+    A pixel of the reconstruction is ``lambda distance / (pixels pixel_size)``.
+    """
+    wavelength = constants.h * constants.c / constants.e / told["energy"] * 1e10
+    size = wavelength * told["distance"] / (pixels * told["pixel_size"])
+    sizes = {name: told[name] / factor for name, (_, factor) in PLATE.items()}
+    plain = {n: told[n] for n in ("energy", "photons", "readout", "saturation") if n in told}
+    return plain | {n: float(f"{v:.12g}") for n, v in (sizes | {"pixel_size": size}).items()}
+
+
+def _nested(path: Path, scans: list[xr.Dataset]) -> xr.Dataset:
+    """Join scans along energy, tilt where it is told, and scan."""
+    table: dict[float, dict[float | None, list[xr.Dataset]]] = {}
+    for one in scans:
+        tilt = float(one["tilt"]) if "tilt" in one.coords else None
+        table.setdefault(one.attrs["energy"], {}).setdefault(tilt, []).append(one)
+    outer = ["energy", "scan"] if None in next(iter(table.values())) else ["energy", "tilt", "scan"]
+    tree: Any = [list(tilts.values()) for tilts in table.values()]
+    try:
+        joined = xr.combine_nested(
+            [rows[0] for rows in tree] if "tilt" not in outer else tree,
+            concat_dim=outer,
+            coords="different",
+            compat="equals",
+            join="exact",
+            combine_attrs="override",
+        )
+    except ValueError as error:
+        raise BadInputError(
+            f"'{path}': its {len(scans)} entries differ in shape, places, masks or number "
+            f"({error}); choose some: entries=..."
+        ) from error
+    energies = np.array(list(table))
+    return joined.assign_coords(energy=("energy", energies, {"units": "eV"}))
+
+
+def _centred(measurement: xr.Dataset) -> xr.Dataset:
+    """Move places whose origin is outside the scan to a mean of 0."""
+    moved = {}
+    for axis in "yx":
+        places = measurement[f"position_{axis}"]
+        if not float(places.min()) <= 0 <= float(places.max()):
+            moved[places.name] = (places - places.mean()).assign_attrs(places.attrs)
+    return measurement.assign_coords(moved)

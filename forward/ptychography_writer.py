@@ -1,0 +1,158 @@
+"""Write far-field frames as CXI 1.6, one entry for each scan.
+
+CXI looks downstream with x to the left and y up, so that both are minus ours; it tells where the
+specimen was moved, minus where the probe went on it. Both signs together: its translations are our
+positions. Rows and columns of a frame run along -y and -x of CXI.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import xarray as xr
+
+from echolith.atomic import whole_file
+from echolith.compression import Compression, dataset_options
+from echolith.cxi_geometry import DISTANCE, CxiEntry, cxi_entries
+from echolith.errors import BadInputError
+
+VERSION = 160
+FRAME = ("position", "detector_y", "detector_x")
+LEADING: tuple[set[str], ...] = (set(), {"energy", "scan"}, {"energy", "tilt", "scan"})
+"""Of scans, in any order."""
+PLATE = {"outer_zone_width": ("m", 1e-10), "central_stop": ("", 1.0), "defocus": ("m", 1e-10)}
+"""Of the zone plate: unit in the file, and its size in ours."""
+
+
+def is_far_field(measurement: xr.Dataset) -> bool:
+    """Return whether a measurement has far-field frames at known positions."""
+    return (
+        "counts" in measurement
+        and measurement["counts"].dims[-3:] == FRAME
+        and set(measurement["counts"].dims[:-3]) in LEADING
+        and {"position_y", "position_x"} <= set(measurement.coords)
+        and "pixel_size" in measurement.attrs
+    )
+
+
+def write_far_field(measurement: xr.Dataset, path: str | os.PathLike[str]) -> None:
+    """Write far-field frames, whole or not at all; lazy ones stream through memory.
+
+    All numbers are in m, J and degree, as CXI has it. The detector stands at 1 m: only angles are
+    known. What CXI has no name for is beside it: photons of a frame without specimen in
+    ``monitor_1``, the zone plate in ``zone_plate_1``, the share of photons that reaches a pixel in
+    ``detector_1/efficiency``, the tilt in ``sample_1/rotation_angle``.
+
+    Parameters
+    ----------
+    measurement : xarray.Dataset
+        As from `echolith.forward.far_field.far_field_mean`,
+        `echolith.forward.far_field_views.far_field_scans` or
+        `echolith.forward.phosphate_frames.tilt_series_frames`.
+    path : path
+        Usually ``*.cxi``.
+
+    Raises
+    ------
+    BadInputError
+        If it is another measurement, or the energy is not known.
+    OSError
+        If the file cannot be written.
+    """
+    if not is_far_field(measurement):
+        raise BadInputError(
+            "expected counts over position, detector_y, detector_x, energy and scan before them, "
+            "with position_y and position_x"
+        )
+    told = cxi_entries(measurement)
+    if any(one.energy is None or one.pixel_size is None for one in told):
+        raise BadInputError("the measurement does not tell the energy, eV; expected a coordinate")
+    with whole_file(Path(path)) as file, h5py.File(file, "w") as root:
+        root["cxi_version"], root["number_of_entries"] = VERSION, len(told)
+        root.attrs["default"] = "entry_1"
+        for number, one in enumerate(told, start=1):
+            leading = dict(zip(measurement["counts"].dims, one.index, strict=False))
+            entry = _group(root, f"entry_{number}", "NXentry")
+            _write_entry(entry, measurement.isel(leading), one, file.check)
+
+
+def _write_entry(entry: Any, frames: xr.Dataset, told: CxiEntry, check: Any) -> None:
+    entry["program_name"] = "echolith"
+    entry.attrs["default"] = "data_1"
+    instrument = _group(entry, "instrument_1", "NXinstrument")
+    source = _group(instrument, "source_1", "NXsource")
+    source["probe"] = "x-ray"
+    _number(source, "energy", told.energy, "J")
+    _write_beam(instrument, frames)
+    detector = _group(instrument, "detector_1", "NXdetector")
+    _write_detector(detector, frames, told)
+    sample = _group(entry, "sample_1", "NXsample")
+    if "tilt" in frames.coords:
+        _number(sample, "rotation_angle", float(frames["tilt"]), "deg")
+    geometry = _group(sample, "geometry_1", "NXcollection")
+    _number(geometry, "translation", told.translation, "m")
+    detector["translation"] = geometry["translation"]
+    _write_frames(detector, frames["counts"], check)
+    data = _group(entry, "data_1", "NXdata")
+    data.attrs["signal"] = "data"
+    data["data"], data["translation"] = detector["data"], geometry["translation"]
+
+
+def _group(parent: Any, name: str, kind: str) -> Any:
+    made = parent.create_group(name)
+    made.attrs["NX_class"] = kind
+    return made
+
+
+def _number(group: Any, name: str, value: Any, unit: str) -> None:
+    group[name] = value
+    if unit:
+        group[name].attrs["units"] = unit
+
+
+def _write_beam(instrument: Any, frames: xr.Dataset) -> None:
+    """Write what the probe is made with, and its photons."""
+    plate = _group(instrument, "zone_plate_1", "NXfresnel_zone_plate")
+    for name, (unit, size) in PLATE.items():
+        if name in frames.attrs:
+            _number(plate, name, frames.attrs[name] * size, unit)
+    if "photons" in frames.attrs:
+        monitor = _group(instrument, "monitor_1", "NXmonitor")
+        photons = np.full(frames.sizes["position"], frames.attrs["photons"])
+        _number(monitor, "data", photons, "photons")
+
+
+def _write_detector(detector: Any, frames: xr.Dataset, told: CxiEntry) -> None:
+    assert told.pixel_size is not None
+    y, x = told.pixel_size
+    height, width = frames["counts"].shape[-2:]
+    _number(detector, "distance", DISTANCE, "m")
+    _number(detector, "y_pixel_size", y, "m")
+    _number(detector, "x_pixel_size", x, "m")
+    corner = np.array([width // 2 * x, height // 2 * y, DISTANCE])
+    _number(detector, "corner_position", corner, "m")
+    _number(detector, "basis_vectors", np.array([[0, -y, 0], [-x, 0, 0]]), "m")
+    if "saturation" in frames.attrs:
+        detector["saturation_value"] = frames.attrs["saturation"]
+    if "readout" in frames.attrs:
+        _number(detector, "readout_noise", frames.attrs["readout"], "photons")
+    if "detector_transmission" in frames.coords:
+        detector["efficiency"] = frames["detector_transmission"].values
+
+
+def _write_frames(detector: Any, counts: xr.DataArray, check: Any) -> None:
+    target = detector.create_dataset(
+        "data",
+        shape=counts.shape,
+        dtype=counts.dtype,
+        chunks=(1, *counts.shape[1:]),
+        **dataset_options(Compression.SHARE),
+    )
+    target.attrs["axes"], target.attrs["units"] = "translation:y:x", "photons"
+    start = 0
+    for count in counts.chunks[0] if counts.chunks else (1,) * counts.shape[0]:
+        target[start : start + count] = counts[start : start + count].values
+        start += count
+        check()
