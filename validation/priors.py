@@ -226,7 +226,7 @@ def joint_law(
     """
     known = list(names)
     together = list(dict.fromkeys(name for pair in correlations for name in pair))
-    matrix = np.eye(len(together))
+    matrix: npt.NDArray[np.float64] = np.eye(len(together))
     for (one, other), rho in correlations.items():
         for name in (one, other):
             if name not in known:
@@ -241,7 +241,7 @@ def joint_law(
         at = together.index(one), together.index(other)
         matrix[at] = matrix[at[::-1]] = 2 * np.sin(np.pi * rho / 6)
     try:
-        return together, np.linalg.cholesky(matrix)
+        return together, np.asarray(np.linalg.cholesky(matrix), dtype=np.float64)
     except np.linalg.LinAlgError as error:
         raise BadInputError(
             f"the correlations {dict(correlations)} exclude each other; make them smaller"

@@ -72,8 +72,8 @@ def phases(settings: Settings, case: Sample) -> xr.DataArray | None:
         return _surface_phases(settings, case)
     if "composition" in truth and {"y", "x"} <= set(truth["composition"].dims):
         share = truth["composition"]
-        reacted = xr.where(share >= FILLED, 2, 1)
-        return _classes(reacted.where(share.notnull(), 0), PHOSPHATE)
+        there = share.notnull().astype(np.uint8)
+        return _classes(there + (share >= FILLED), PHOSPHATE)
     return None
 
 
@@ -95,10 +95,6 @@ def _classes(values: xr.DataArray, names: Sequence[str]) -> xr.DataArray:
     return drawn
 
 
-def _image(case: Sample) -> tuple[xr.DataArray, xr.DataArray] | None:
-    return image_axes(case.measurement)
-
-
 def _surface_mask(settings: Settings, case: Sample) -> xr.DataArray | None:
     found = _surface_phases(settings, case)
     return None if found is None else _classes(found > 0, ("vacuum", "crystal"))
@@ -106,7 +102,7 @@ def _surface_mask(settings: Settings, case: Sample) -> xr.DataArray | None:
 
 def _surface_phases(_settings: Settings, case: Sample) -> xr.DataArray | None:
     """Return the phases of a surface layer; columns tell its plane, for depths are of one."""
-    truth, axes = case.truth, _image(case)
+    truth, axes = case.truth, image_axes(case.measurement)
     if axes is None or not {"depth", "phase", "surface_phase"} <= set(truth.variables):
         return None
     places = [truth["x"].values, truth["y"].values, np.ones(truth.sizes["column"])]
@@ -114,11 +110,12 @@ def _surface_phases(_settings: Settings, case: Sample) -> xr.DataArray | None:
     depth = edge + along_y * axes[0] + along_x * axes[1]
     layered, surface = SURFACE.index("layered"), SURFACE.index(str(truth["surface_phase"].values))
     deepest = float(truth["surface_depth"]) if "surface_depth" in truth else 0.0
-    return _classes(xr.where(depth < 0, 0, xr.where(depth < deepest, surface, layered)), SURFACE)
+    found = (0 * depth + layered).where(depth >= deepest, surface).where(depth >= 0, 0)
+    return _classes(found, SURFACE)
 
 
 def _particle_mask(_settings: Settings, case: Sample) -> xr.DataArray | None:
-    truth, axes = case.truth, _image(case)
+    truth, axes = case.truth, image_axes(case.measurement)
     if axes is None or "species" in truth or not holds_columns(truth) or truth["x"].size < 2:
         return None
     tree = cKDTree(np.stack([truth["y"].values, truth["x"].values], axis=1))
@@ -130,7 +127,7 @@ def _particle_mask(_settings: Settings, case: Sample) -> xr.DataArray | None:
 
 def _growth_mask(settings: Settings, case: Sample) -> xr.DataArray | None:
     """Return in every frame where a growing particle is: inside all of its edges."""
-    axes, growth = _image(case), case.specimen
+    axes, growth = image_axes(case.measurement), case.specimen
     if (
         axes is None
         or not isinstance(settings, LiGrowthSettings)
@@ -148,7 +145,7 @@ def _growth_mask(settings: Settings, case: Sample) -> xr.DataArray | None:
 
 def _whisker_mask(settings: Settings, case: Sample) -> xr.DataArray | None:
     """Return in every frame where a whisker and its base are, shell included."""
-    axes, placed = _image(case), case.specimen
+    axes, placed = image_axes(case.measurement), case.specimen
     if (
         axes is None
         or not isinstance(settings, LiWhiskerSettings)
@@ -165,5 +162,5 @@ def _whisker_mask(settings: Settings, case: Sample) -> xr.DataArray | None:
     along, across = c * x + s * y, c * y - s * x
     half = float(hexagon_corners(1.0, whisker.roll)[:, 0].max()) * width
     there = (along >= 0) & (along <= length) & (abs(across) <= half)
-    drawn = xr.where(along < 0, 2, there).transpose("frame", "y", "x")
+    drawn = there.where(along >= 0, 2).transpose("frame", "y", "x")
     return _classes(drawn, ("none", "whisker", "base"))
