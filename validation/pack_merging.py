@@ -33,7 +33,10 @@ def merged(packs: Sequence[xr.Dataset]) -> xr.Dataset:
         if name == FORM:
             continue
         held = [pack.variables.get(name, pack.variables.get(name + OWN_AXIS)) for pack in packs]
-        shared = all(v is not None and SAMPLE not in v.dims and v.identical(held[0]) for v in held)
+        shared = all(
+            v is not None and SAMPLE not in v.dims and v.identical(held[0])  # type: ignore[no-untyped-call]
+            for v in held
+        )
         outer = name + OWN_AXIS if not shared and name in sizes and name != SAMPLE else name
         variables[outer] = held[0] if shared else _joined(name, held, forms, sizes)
         if any(name in pack.coords or name + OWN_AXIS in pack.coords for pack in packs):
@@ -70,9 +73,10 @@ def _joined(
             attrs = next(own)
             for form in mine if attrs else ():
                 form["variables"][name] = {**attrs, **form["variables"].get(name, {})}
-        whole = variable.set_dims({SAMPLE: len(mine), **dict(variable.sizes)}).transpose(*dims)
+        sizes_of = {SAMPLE: len(mine), **dict(variable.sizes)}
+        whole = variable.set_dims(sizes_of).transpose(*dims)  # type: ignore[no-untyped-call]
         parts.append(_padded(whole, sizes))
-    joined = xr.Variable.concat(parts, dim=SAMPLE)
+    joined = xr.Variable.concat(parts, dim=SAMPLE)  # type: ignore[no-untyped-call]
     return xr.Variable(dims, joined.data, _common([variable.attrs for variable in present]))
 
 

@@ -167,7 +167,7 @@ class Samples:
 
     def _lazily(self, shard: str) -> LabelledSample:
         path, truth = self._paths(shard)
-        told = truth and load_truth(truth, measurement=path, eager_bytes=0)
+        told = None if truth is None else load_truth(truth, measurement=path, eager_bytes=0)
         return LabelledSample(load(path), told)
 
     def _shard(self, name: str) -> tuple[StoredPack, StoredPack | None]:
