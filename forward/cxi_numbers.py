@@ -106,7 +106,7 @@ def numbers_of(entry: h5py.Group, given: Mapping[str, Any]) -> dict[str, float]:
         else:
             continue
         # Units of the file and back round twice.
-        found[name] = float(f"{values.mean():.12g}")
+        found[name] = float(f"{values.mean():.15g}")
     return found
 
 

@@ -1,5 +1,6 @@
 """Read far-field frames of scans from CXI."""
 
+import itertools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -93,7 +94,7 @@ def read_far_field(
         raise BadInputError(
             f"'{path}' cannot be read as HDF5 ({error}); it is damaged, cut short or something else"
         ) from error
-    return _centred(_nested(path, scans))
+    return _centred(_nested(path, numbers, scans))
 
 
 def _entries(root: h5py.File) -> dict[str, h5py.Group]:
@@ -117,22 +118,20 @@ def _scan(entry: h5py.Group, told: dict[str, float], given: Mapping[str, Any]) -
     shape = (int(frames.shape[-2]), int(frames.shape[-1]))
     count = frames.size // (shape[0] * shape[1])
     places = _places(entry, count, where)
-    coords: dict[str, Any] = {
-        f"position_{axis}": ("position", places[:, n], {"units": "Å"})
-        for n, axis in enumerate("xy")
-    }
     region = frame_region(entry, shape, pixel_size=told["pixel_size"], given=given)
     counts = StoredFrames.of(frames, np.arange(count)).lazy[(slice(None), *region)]
-    share = reaching_share(entry, shape)
+    share, coords = reaching_share(entry, shape), {}
     if share is not None:
         share = np.ascontiguousarray(share[region])
         # What masked pixels hold is no count.
         counts = counts * (share > 0).astype(counts.dtype)
         coords["detector_transmission"] = (("detector_y", "detector_x"), share, {"units": "1"})
-    if "tilt" in told:
-        coords["tilt"] = ((), told["tilt"], {"units": "°"})
     return xr.Dataset(
-        {"counts": (("position", "detector_y", "detector_x"), counts, {"units": "photons"})},
+        {
+            "counts": (("position", "detector_y", "detector_x"), counts, {"units": "photons"}),
+            "position_y": ("position", places[:, 1], {"units": "Å"}),
+            "position_x": ("position", places[:, 0], {"units": "Å"}),
+        },
         coords=coords,
         attrs=_attributes(told, counts.shape[-1]),
     )
@@ -164,30 +163,33 @@ def _attributes(told: Mapping[str, float], pixels: int) -> dict[str, float]:
     return plain | {n: float(f"{v:.12g}") for n, v in (sizes | {"pixel_size": size}).items()}
 
 
-def _nested(path: Path, scans: list[xr.Dataset]) -> xr.Dataset:
+def _nested(path: Path, numbers: list[dict[str, float]], scans: list[xr.Dataset]) -> xr.Dataset:
     """Join scans along energy, tilt where it is told, and scan."""
-    table: dict[float, dict[float | None, list[xr.Dataset]]] = {}
-    for one in scans:
-        tilt = float(one["tilt"]) if "tilt" in one.coords else None
-        table.setdefault(one.attrs["energy"], {}).setdefault(tilt, []).append(one)
-    outer = ["energy", "scan"] if None in next(iter(table.values())) else ["energy", "tilt", "scan"]
-    tree: Any = [list(tilts.values()) for tilts in table.values()]
+    axes = ("energy", "tilt") if all("tilt" in told for told in numbers) else ("energy",)
+    labels = {axis: list(dict.fromkeys(told[axis] for told in numbers)) for axis in axes}
+    table: dict[tuple[float, ...], list[xr.Dataset]] = {
+        key: [] for key in itertools.product(*labels.values())
+    }
+    for told, one in zip(numbers, scans, strict=True):
+        table[tuple(told[axis] for axis in axes)].append(one)
+    tree: Any = list(table.values())
+    if "tilt" in axes:
+        tilts = len(labels["tilt"])
+        tree = [tree[n : n + tilts] for n in range(0, len(tree), tilts)]
     try:
         joined = xr.combine_nested(
-            [rows[0] for rows in tree] if "tilt" not in outer else tree,
-            concat_dim=outer,
-            coords="different",
-            compat="equals",
-            join="exact",
+            tree, concat_dim=[*axes, "scan"], coords="minimal", compat="equals", join="exact",
             combine_attrs="override",
-        )
-    except ValueError as error:
+        )  # fmt: skip
+    except (ValueError, IndexError) as error:
         raise BadInputError(
-            f"'{path}': its {len(scans)} entries differ in shape, places, masks or number "
-            f"({error}); choose some: entries=..."
+            f"'{path}': its {len(scans)} entries differ in shape, number or masks ({error}); "
+            "choose some: entries=..."
         ) from error
-    energies = np.array(list(table))
-    return joined.assign_coords(energy=("energy", energies, {"units": "eV"}))
+    units = {"energy": "eV", "tilt": "°"}
+    return joined.set_coords(["position_y", "position_x"]).assign_coords(
+        {axis: (axis, np.array(labels[axis]), {"units": units[axis]}) for axis in axes}
+    )
 
 
 def _centred(measurement: xr.Dataset) -> xr.Dataset:
