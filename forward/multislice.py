@@ -2,31 +2,33 @@
 
 ``psi_(n+1) = F^-1 P F (t_n psi_n)`` with abTEM's conventions (Kirkland, *Advanced Computing in
 Electron Microscopy*, 2nd ed., eq. 6.92); the tests hold it to abTEM's own multislice. The loop
-is written out here because abTEM's is bit-reproducible only with FFTW's estimated plans, which
-ran three times slower than SciPy's transforms; and because a wave inside the antialias aperture
-fills two thirds of the rows of its spectrum, so that a third of the transforms along them is saved.
+is written out here because abTEM's is bit-reproducible only with FFTW's estimated plans in place,
+which run three times slower than others (`echolith.forward.wave_transforms`); and because a wave
+inside the antialias aperture fills two thirds of the rows of its spectrum, so that a third of the
+transforms along them is saved.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import fft
+from numba import njit
 
 from echolith.forward.acquisition import Beam
 from echolith.forward.diffraction_box import DiffractionBox, Readout
 from echolith.forward.optics import aperture, wavelength
 from echolith.forward.projected_potential import Region, Transmission
+from echolith.forward.wave_transforms import wave_transforms
 
 FloatArray = npt.NDArray[np.float64]
 Spectrum = npt.NDArray[np.complex64]
 """Spectra of waves, (waves, rows of the band, nx), FFT order without the empty rows."""
 
-POINTS_AT_ONCE = 2**16
-"""Waves are propagated in batches of at least this many points, one if it is larger itself."""
+POINTS_AT_ONCE = 2**15
+"""Waves begin and are read in batches of at least this many points, one if it is larger itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,57 +79,71 @@ class Slices:
         return np.asarray(inside * np.array(self.box.sampling))
 
 
-def propagate(spectra: Spectrum, corners: npt.NDArray[np.int64], slices: Slices) -> Spectrum:
-    """Take waves from the entrance to the exit of the specimen.
+class Propagation:
+    """Takes waves from the entrance to the exit of a specimen, one after the other.
 
-    The last propagation is left out: it does not change the intensity of the spectrum.
-
-    Parameters
-    ----------
-    spectra : array of complex64, (waves, rows of the band, nx)
-    corners : array of int, (waves, 2)
-        First row and column of the box of each wave in the region.
-    slices : Slices
-
-    Returns
-    -------
-    array of complex64, (waves, rows of the band, nx)
+    The last propagation is left out: it does not change the intensity of the spectrum. It has
+    buffers of its own, so that no two threads can share it.
     """
-    ny, nx = slices.box.gpts
-    kept = len(slices.rows)
-    low, high = _ends(slices.rows, ny)
-    kernel = slices.propagator
-    waves = np.zeros((len(spectra), ny, nx), dtype=np.complex64)
-    bottom, top = waves[:, :low], waves[:, high:]
-    bottom[...], top[...] = spectra[:, :low], spectra[:, low:]
-    for n, block in enumerate(slices.continued):
-        if n:
-            bottom *= kernel[:low]
-            top *= kernel[low:]
-            waves[:, low:high] = 0
-        _in_place(fft.ifft, bottom, 2)
-        _in_place(fft.ifft, top, 2)
-        _in_place(fft.ifft, waves, 1)
-        for wave, (y, x) in zip(waves, corners, strict=True):
-            wave *= block[y : y + ny, x : x + nx]
-        _in_place(fft.fft, waves, 1)
-        _in_place(fft.fft, bottom, 2)
-        _in_place(fft.fft, top, 2)
-    exit_waves = np.empty((len(waves), kept, nx), dtype=np.complex64)
-    exit_waves[:, :low], exit_waves[:, low:] = bottom, top
-    return exit_waves
+
+    def __init__(self, slices: Slices) -> None:
+        ny, nx = slices.box.gpts
+        low, high = _ends(slices.rows, ny)
+        self._slabs, self._low = slices.continued, low
+        self._transforms = wave_transforms((ny, nx), low=low, high=high)
+        # The transforms back are not normalised.
+        self._scale = np.float32(1 / (ny * nx))
+        kernel = slices.propagator * self._scale
+        self._below, self._above = kernel[:low], kernel[low:]
+
+    def __call__(self, spectra: Spectrum, corners: npt.NDArray[np.int64]) -> Spectrum:
+        """Propagate waves.
+
+        Parameters
+        ----------
+        spectra : array of complex64, (waves, rows of the band, nx)
+        corners : array of int, (waves, 2)
+            First row and column of the box of each wave in the region.
+
+        Returns
+        -------
+        array of complex64, (waves, rows of the band, nx)
+        """
+        exit_waves = np.empty_like(spectra)
+        bottom, top = self._transforms.bottom, self._transforms.top
+        for spectrum, corner, exit_wave in zip(spectra, corners, exit_waves, strict=True):
+            np.multiply(spectrum[: self._low], self._scale, out=bottom)
+            np.multiply(spectrum[self._low :], self._scale, out=top)
+            self._through(corner)
+            exit_wave[: self._low], exit_wave[self._low :] = bottom, top
+        return exit_waves
+
+    def _through(self, corner: npt.NDArray[np.int64]) -> None:
+        transforms = self._transforms
+        for n, slab in enumerate(self._slabs):
+            if n:
+                np.multiply(transforms.bottom, self._below, out=transforms.bottom)
+                np.multiply(transforms.top, self._above, out=transforms.top)
+            transforms.back()
+            _transmit(transforms.wave, slab, corner)
+            transforms.forward()
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})  # type: ignore[untyped-decorator, unused-ignore]
+def _transmit(wave: Any, slab: Any, corner: Any) -> None:
+    """Multiply a wave by the part of a slab that begins at a corner (y, x), in place."""
+    ny, nx = wave.shape
+    for y in range(ny):
+        row, passed = wave[y], slab[corner[0] + y, corner[1] : corner[1] + nx]
+        for x in range(nx):
+            a, b = row[x], passed[x]
+            row[x] = complex(a.real * b.real - a.imag * b.imag, a.real * b.imag + a.imag * b.real)
 
 
 def _ends(rows: npt.NDArray[np.int64], ny: int) -> tuple[int, int]:
     """Return where the empty rows of a spectrum in FFT order begin and where they end."""
     low = int((rows < ny // 2).sum())
     return low, ny - (len(rows) - low)
-
-
-def _in_place(transform: Callable[..., Any], waves: Spectrum, axis: int) -> None:
-    done = transform(waves, axis=axis, overwrite_x=True, workers=1)
-    if not np.may_share_memory(done, waves):  # SciPy may overwrite, it does not promise to
-        waves[...] = done
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,12 +204,13 @@ def probe_frames(
     band = (len(slices.rows), slices.box.gpts[1])
     probes = [(np.float32(weight), probe_of(beam, slices)) for weight, beam in beams]
     batch = -(-POINTS_AT_ONCE // int(np.prod(slices.box.gpts)))
+    propagate = Propagation(slices)
     for start in range(0, len(positions), batch):
         here = slice(start, start + batch)
         offsets, corners = slices.offsets(positions[here]), slices.corners(positions[here])
         total = np.zeros((len(offsets), *band), dtype=np.float32)
         for weight, probe in probes:
-            total += weight * _intensity(propagate(probe.at(offsets, band), corners, slices))
+            total += weight * _intensity(propagate(probe.at(offsets, band), corners))
         frames[here], haadf[here] = readout.read(total)
     return frames, haadf
 

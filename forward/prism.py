@@ -14,7 +14,7 @@ import numpy.typing as npt
 from echolith.forward.acquisition import Beam
 from echolith.forward.diffraction_box import DiffractionBox, Readout
 from echolith.forward.fixed_product import fixed_product
-from echolith.forward.multislice import POINTS_AT_ONCE, Slices, propagate
+from echolith.forward.multislice import POINTS_AT_ONCE, Propagation, Slices
 from echolith.forward.optics import aperture
 
 FloatArray = npt.NDArray[np.float64]
@@ -64,11 +64,12 @@ def scattering_rows(
     corner = slices.corners(centre[None])
     matrix = np.empty((len(waves), len(where)), dtype=np.complex64)
     batch = -(-POINTS_AT_ONCE // int(np.prod(slices.box.gpts)))
+    propagate = Propagation(slices)
     for start in range(0, len(waves), batch):
         some = waves[start : start + batch]
         spectra = np.zeros((len(some), len(band), slices.box.gpts[1]), dtype=np.complex64)
         spectra[np.arange(len(some)), np.searchsorted(band, some[:, 0]), some[:, 1]] = 1
-        exit_waves = propagate(spectra, np.repeat(corner, len(some), axis=0), slices)
+        exit_waves = propagate(spectra, np.repeat(corner, len(some), axis=0))
         matrix[start : start + batch] = exit_waves[:, where, columns]
     return matrix
 

@@ -14,7 +14,7 @@ from scipy import fft
 
 from echolith.errors import BadInputError
 from echolith.forward.diffraction_box import antialias, fast_length
-from echolith.forward.fixed_product import fixed_product
+from echolith.forward.fixed_product import fixed_real_product
 from echolith.forward.optics import interaction_constant
 from echolith.forward.simulation import ProjectedPotential
 
@@ -223,7 +223,7 @@ def transmission(
         np.asarray(np.fft.fftfreq(n, d), dtype=np.float64)
         for n, d in zip(region.shape, region.sampling, strict=True)
     )
-    passed = antialias(ky, kx, max(region.sampling)).astype(np.float32)
+    passed = (antialias(ky, kx, max(region.sampling)) / finer**2).astype(np.float32)
     rows, columns = (np.rint(np.fft.fftfreq(n, 1 / n)).astype(int) for n in region.shape)
     sigma = interaction_constant(energy)
     slabs = np.empty((slices, *region.shape), dtype=np.complex64)
@@ -232,10 +232,18 @@ def transmission(
         potential = project(
             {z: (yx[here], shares[z][here]) for z, here in sites.items() if here.any()}
         )
-        spectrum = fft.fft2(np.exp(1j * sigma * potential).astype(np.complex64))
-        spectrum = spectrum[rows[:, None], columns[None]] / np.float32(finer**2)
-        slabs[n] = fft.ifft2(spectrum * passed)
+        along_x = fft.fft(_phase_factor(sigma * potential), axis=1, overwrite_x=True)[:, columns]
+        spectrum = fft.fft(along_x, axis=0, overwrite_x=True)[rows]
+        slabs[n] = fft.ifft2(spectrum * passed, overwrite_x=True)
     return slabs
+
+
+def _phase_factor(phase: npt.NDArray[np.floating]) -> Transmission:
+    """Return ``exp(i phase)``; four times faster than NumPy's complex exponential."""
+    factor = np.empty(phase.shape, dtype=np.complex64)
+    np.cos(phase, out=factor.real)
+    np.sin(phase, out=factor.imag)
+    return factor
 
 
 def _shares(atoms: "Atoms") -> dict[int, FloatArray]:
@@ -287,12 +295,29 @@ class _Exact:
         ny, nx = self.shape
         spectrum = np.zeros((ny, nx // 2 + 1), dtype=np.complex64)
         for number, (yx, share) in sites.items():
-            y, x = yx.T
-            along_y = np.exp(-2j * np.pi * np.outer(np.fft.fftfreq(ny), y)) * share
-            along_x = np.exp(-2j * np.pi * np.outer(x, np.fft.rfftfreq(nx)))
-            waves = fixed_product(along_y.astype(np.complex64), along_x.astype(np.complex64))
-            spectrum += self.factors[number] * waves
-        return np.asarray(fft.irfft2(spectrum, s=self.shape))
+            spectrum += self.factors[number] * self._waves(yx, share)
+        return np.asarray(fft.irfft2(spectrum, s=self.shape, overwrite_x=True))
+
+    def _waves(self, yx: FloatArray, share: FloatArray) -> npt.NDArray[np.complex64]:
+        ny, nx = self.shape
+        along_y = share * _harmonics(yx[:, 0] / ny, ny // 2 + 1)
+        along_x = _harmonics(yx[:, 1] / nx, nx // 2 + 1).T
+        # exp(-i p) = c + i s: rows of k and of -k are sums and differences of the same products.
+        parts = np.concatenate([along_y.real, along_y.imag]).astype(np.float32)
+        cosines, sines = np.split(fixed_real_product(parts, along_x.astype(np.complex64)), 2)
+        sines *= np.complex64(1j)
+        return np.concatenate(
+            [(cosines + sines)[: (ny + 1) // 2], (cosines - sines)[ny // 2 : 0 : -1]]
+        )
+
+
+def _harmonics(turns: FloatArray, count: int) -> npt.NDArray[np.complex128]:
+    """Return ``exp(-2 pi i k t)`` for k below a count, (count, n), from few exponentials."""
+    few = int(np.ceil(np.sqrt(count)))
+    fine, coarse = (
+        np.exp(-2j * np.pi * step * np.outer(np.arange(few), turns)) for step in (1, few)
+    )
+    return np.asarray((coarse[:, None] * fine).reshape(-1, len(turns))[:count])
 
 
 class _Abtem:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from echolith.forward.acquisition import AnnularDetector, PixelDetector, Scan
 from echolith.forward.diffraction_box import diffraction_box
-from echolith.forward.multislice import Slices, probe_of, propagate
+from echolith.forward.multislice import Propagation, Slices, probe_of
 from echolith.forward.projected_potential import Region
 from echolith.forward.simulation import Engine, Simulation
 from echolith.forward.stem import stem_mean
@@ -43,7 +43,7 @@ def test_propagation_is_the_textbook_loop_on_the_full_grid(
     spectra = np.zeros((2, ny, nx), dtype=np.complex64)
     spectra[:, medium.rows] = rng.normal(size=(2, len(medium.rows), nx))
     corners = np.array([corner, (0, 0)])
-    ours = propagate(spectra[:, medium.rows], corners, medium)
+    ours = Propagation(medium)(spectra[:, medium.rows], corners)
     ky, kx = BOX.frequencies(0), BOX.frequencies(1)
     k2 = ky[:, None] ** 2 + kx[None] ** 2
     kernel = np.exp(-1j * np.pi * BOX.wavelength * 2.5 * k2) * BOX.antialias()
@@ -60,7 +60,7 @@ def test_propagation_is_the_textbook_loop_on_the_full_grid(
 def test_waves_are_left_alone() -> None:
     medium = slices(count=2, seed=0)
     spectra = np.ones((1, len(medium.rows), BOX.gpts[1]), dtype=np.complex64)
-    propagate(spectra, np.zeros((1, 2), dtype=np.int64), medium)
+    Propagation(medium)(spectra, np.zeros((1, 2), dtype=np.int64))
     assert (spectra == 1).all()
 
 
