@@ -44,8 +44,9 @@ def optical_density(
     >>> round(float(found.optical_density[0]), 3)
     0.692
     """
+    counts = counts.compute()
     _check_counts(counts, full_scale)
-    source = incident if isinstance(incident, xr.DataArray) else xr.DataArray(float(incident))
+    source = xr.DataArray(incident).astype(np.float64).compute()
     if not bool(((source > 0) & np.isfinite(source)).all()):
         raise BadInputError(
             f"incident = {float(source.min()):g} photons; expected more than 0 everywhere; "
