@@ -177,7 +177,7 @@ def _nested(path: Path, numbers: list[dict[str, float]], scans: list[xr.Dataset]
         tilts = len(labels["tilt"])
         tree = [tree[n : n + tilts] for n in range(0, len(tree), tilts)]
     try:
-        joined = xr.combine_nested(
+        joined: xr.Dataset = xr.combine_nested(
             tree, concat_dim=[*axes, "scan"], coords="minimal", compat="equals", join="exact",
             combine_attrs="override",
         )  # fmt: skip

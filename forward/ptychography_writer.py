@@ -15,7 +15,7 @@ import xarray as xr
 
 from echolith.atomic import whole_file
 from echolith.compression import Compression, dataset_options
-from echolith.cxi_geometry import DISTANCE, CxiEntry, cxi_entries
+from echolith.cxi_geometry import CxiEntry, cxi_entries, write_geometry
 from echolith.errors import BadInputError
 
 VERSION = 160
@@ -24,6 +24,24 @@ LEADING: tuple[set[str], ...] = (set(), {"energy", "scan"}, {"energy", "tilt", "
 """Of scans, in any order."""
 PLATE = {"outer_zone_width": ("m", 1e-10), "central_stop": ("", 1.0), "defocus": ("m", 1e-10)}
 """Of the zone plate: unit in the file, and its size in ours."""
+CLASSES = {
+    "instrument_1": "NXinstrument",
+    "instrument_1/source_1": "NXsource",
+    "instrument_1/detector_1": "NXdetector",
+    "sample_1": "NXsample",
+    "sample_1/geometry_1": "NXcollection",
+    "data_1": "NXdata",
+}
+UNITS = {
+    "instrument_1/source_1/energy": "J",
+    "instrument_1/detector_1/distance": "m",
+    "instrument_1/detector_1/y_pixel_size": "m",
+    "instrument_1/detector_1/x_pixel_size": "m",
+    "instrument_1/detector_1/basis_vectors": "m",
+    "instrument_1/detector_1/corner_position": "m",
+    "sample_1/geometry_1/translation": "m",
+}
+"""Those that CXI takes for granted."""
 
 
 def is_far_field(measurement: xr.Dataset) -> bool:
@@ -81,23 +99,20 @@ def write_far_field(measurement: xr.Dataset, path: str | os.PathLike[str]) -> No
 def _write_entry(entry: Any, frames: xr.Dataset, told: CxiEntry, check: Any) -> None:
     entry["program_name"] = "echolith"
     entry.attrs["default"] = "data_1"
-    instrument = _group(entry, "instrument_1", "NXinstrument")
-    source = _group(instrument, "source_1", "NXsource")
-    source["probe"] = "x-ray"
-    _number(source, "energy", told.energy, "J")
-    _write_beam(instrument, frames)
-    detector = _group(instrument, "detector_1", "NXdetector")
-    _write_detector(detector, frames, told)
-    sample = _group(entry, "sample_1", "NXsample")
+    for place, kind in CLASSES.items():
+        _group(entry, place, kind)
+    entry["instrument_1/source_1/probe"] = "x-ray"
+    write_geometry(entry, told, frame=frames["counts"].shape[-2:])
+    for place, unit in UNITS.items():
+        entry[place].attrs["units"] = unit
     if "tilt" in frames.coords:
-        _number(sample, "rotation_angle", float(frames["tilt"]), "deg")
-    geometry = _group(sample, "geometry_1", "NXcollection")
-    _number(geometry, "translation", told.translation, "m")
-    detector["translation"] = geometry["translation"]
+        _number(entry["sample_1"], "rotation_angle", float(frames["tilt"]), "deg")
+    _write_beam(entry["instrument_1"], frames)
+    detector, data = entry["instrument_1/detector_1"], entry["data_1"]
+    _write_response(detector, frames)
     _write_frames(detector, frames["counts"], check)
-    data = _group(entry, "data_1", "NXdata")
     data.attrs["signal"] = "data"
-    data["data"], data["translation"] = detector["data"], geometry["translation"]
+    data["data"], data["translation"] = detector["data"], detector["translation"]
 
 
 def _group(parent: Any, name: str, kind: str) -> Any:
@@ -124,16 +139,7 @@ def _write_beam(instrument: Any, frames: xr.Dataset) -> None:
         _number(monitor, "data", photons, "photons")
 
 
-def _write_detector(detector: Any, frames: xr.Dataset, told: CxiEntry) -> None:
-    assert told.pixel_size is not None
-    y, x = told.pixel_size
-    height, width = frames["counts"].shape[-2:]
-    _number(detector, "distance", DISTANCE, "m")
-    _number(detector, "y_pixel_size", y, "m")
-    _number(detector, "x_pixel_size", x, "m")
-    corner = np.array([width // 2 * x, height // 2 * y, DISTANCE])
-    _number(detector, "corner_position", corner, "m")
-    _number(detector, "basis_vectors", np.array([[0, -y, 0], [-x, 0, 0]]), "m")
+def _write_response(detector: Any, frames: xr.Dataset) -> None:
     if "saturation" in frames.attrs:
         detector["saturation_value"] = frames.attrs["saturation"]
     if "readout" in frames.attrs:

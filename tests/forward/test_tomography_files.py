@@ -74,14 +74,11 @@ def test_a_series_comes_back(measurement: xr.Dataset, tmp_path_factory: Any) -> 
     assert {name: found[name].attrs for name in found.coords} == {
         name: measurement[name].attrs for name in measurement.coords
     }
-    np.testing.assert_allclose(
-        *(
-            one.broadcast_like(counts).transpose(*counts.dims)
-            for one in (found["incident"], incident)
-        ),
-        # Tilts are shares of a mean of single precision.
-        rtol=1e-6 if "tilt" in incident.dims else 0,
+    told, expected = (
+        one.broadcast_like(counts).transpose(*counts.dims) for one in (found["incident"], incident)
     )
+    # Tilts are shares of a mean of single precision.
+    np.testing.assert_allclose(told, expected, rtol=1e-6 if "tilt" in incident.dims else 0)
     assert found["counts"].attrs["units"] == "photons"
 
 
