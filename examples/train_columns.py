@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 from sklearn.neural_network import MLPRegressor
-from train_columns_scores import frames, picture_and_target, table
+from train_columns_scores import frame_and_target, frames, printed, table
 
 from echolith.seeds import stream
 from echolith.validation.generation import Split
@@ -64,12 +64,9 @@ def predicted(network, counts):
 def main(folder=None, n=300, trained_on=None):
     with tempfile.TemporaryDirectory() as temporary:
         made, split = frames(Path(folder or temporary), int(n), seed=0)
-        pairs = [*split[Split.TRAIN].transformed(picture_and_target)][: int(trained_on or n)]
+        pairs = [*split[Split.TRAIN].transformed(frame_and_target)][: int(trained_on or n)]
         network = train(pairs)
-        found = table(lambda counts: predicted(network, counts), made, split)
-    print("                   precision  recall  error, pm  bound, pm")
-    for name, (precision, recall, error, bound) in found.items():
-        print(f"{name:18} {precision:9.2f}  {recall:6.2f}  {error:9.1f}  {bound:9.1f}")
+        printed(table(lambda counts: predicted(network, counts), made, split))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import xarray as xr
 from scipy import ndimage
 
 from echolith.forward.hrtem_acquisition import HrtemAcquisition
+from echolith.seeds import stream
 from echolith.structures.lithium_particles import MetalParticle
 from echolith.validation.bounds import cramer_rao
 from echolith.validation.generation import Generation, Split
@@ -17,6 +18,8 @@ from echolith.validation.scenarios.li_hrtem import LiHrtemSettings, li_hrtem
 from echolith.validation.targets import column_heat_maps
 
 PIXEL = 0.35
+WIDTHS = (0.4, 0.5, 0.6)
+"""Of blurs that are tried, Å."""
 VARIED = {
     "particle.size": uniform(14, 23),
     "acquisition.dose_rate": log_uniform(500, 5000),
@@ -34,7 +37,7 @@ def frames(folder, n, seed):
     return made, {split: load_samples(folder, split=split) for split in Split}
 
 
-def picture_and_target(sample):
+def frame_and_target(sample):
     counts = sample.measurement["counts"].values[0].astype(np.float32)
     target = column_heat_maps(sample.truth, sample.measurement, width=0.45).values[0]
     return counts, 10 * target
@@ -82,35 +85,56 @@ def bounds(generation, samples):
     return [all_of[-2 * n :].reshape(2, n) for all_of, n in zip(found, sizes, strict=True)]
 
 
-def best_maxima(pictures, samples):
-    """Return the least height of maxima with the best F score (set on validation samples)."""
+def best_least(pictures, samples):
+    """Return the best F score of maxima, and their least height there."""
 
     def f_score(least):
         precision, recall, *_ = scores([maxima(one, least) for one in pictures], samples)
         return 2 * precision * recall / max(precision + recall, 1e-9)
 
     tried = np.linspace(0.02, 0.98, 25) * np.quantile(pictures, 0.999)
-    best = max(tried, key=f_score)
-    return f_score(best), best
+    return max((f_score(least), least) for least in tried)
+
+
+def blurred(counts, width):
+    return ndimage.gaussian_filter(counts / counts.mean() - 1, width / PIXEL)
+
+
+def noise_alone(measurement, draw):
+    counts = measurement["counts"]
+    return measurement.assign(counts=counts.copy(data=draw.poisson(counts.mean(), counts.shape)))
 
 
 def table(predict, generation, split):
-    """Return how well columns of the test are found: learned, by maxima and by our solver."""
+    """Return of each way to find columns the scores, and how many it finds in noise alone.
 
-    def blurred(sample, width):
-        counts = picture_and_target(sample)[0]
-        return ndimage.gaussian_filter(counts / counts.mean() - 1, width / PIXEL)
-
+    The learned one and that by maxima of a blurred frame have their least height, and the blur, set
+    on the validation samples; all numbers are those of the test.
+    """
     validation, test = list(split[Split.VALIDATION]), list(split[Split.TEST])
-    _, least = best_maxima([predict(picture_and_target(s)[0]) for s in validation], validation)
-    tried = [
-        (best_maxima([blurred(s, w) for s in validation], validation), w) for w in (0.4, 0.5, 0.6)
-    ]
-    (_, bright), width = max(tried)
-    found = {
-        "learned": [maxima(predict(picture_and_target(sample)[0]), least) for sample in test],
-        "maxima": [maxima(blurred(sample, width), bright) for sample in test],
-        "solver": [generation.scenario.solver(sample.measurement) for sample in test],
+    frame = [sample.measurement["counts"].values[0] for sample in validation]
+    _, least = best_least([predict(counts) for counts in frame], validation)
+    widths = {w: best_least([blurred(counts, w) for counts in frame], validation) for w in WIDTHS}
+    width = max(widths, key=widths.__getitem__)
+    finders = {
+        "learned": lambda one: maxima(predict(one["counts"].values[0]), least),
+        "maxima": lambda one: maxima(blurred(one["counts"].values[0], width), widths[width][1]),
+        "solver": generation.scenario.solver,
     }
-    limits = bounds(generation, split[Split.TEST])
-    return {name: scores(columns, test, limits) for name, columns in found.items()}
+    limits, draw = bounds(generation, split[Split.TEST]), stream(0, "noise alone")
+    empty = [noise_alone(sample.measurement, draw) for sample in test]
+    return {
+        name: (
+            *scores([find(sample.measurement) for sample in test], test, limits),
+            np.mean([find(one).sizes.get("column", 0) for one in empty]),
+        )
+        for name, find in finders.items()
+    }
+
+
+def printed(found):
+    print("           precision  recall  error, pm  bound, pm  in noise alone")
+    for name, (precision, recall, error, bound, noise) in found.items():
+        print(
+            f"{name:10} {precision:9.2f}  {recall:6.2f}  {error:9.1f}  {bound:9.1f}  {noise:14.1f}"
+        )
