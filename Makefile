@@ -7,13 +7,25 @@ STAMP := $(VENV)/.installed
 HYPOTHESIS_PROFILE ?= ci
 export HYPOTHESIS_PROFILE
 
-.PHONY: demo test lint docs clean
+# Other people's programs, each in an environment of its own: their pins exclude each other.
+READERS := .readers
+PROGRAMS := $(basename $(notdir $(wildcard tests/readers/*.txt)))
+
+.PHONY: demo test test-readers lint docs clean
 
 demo: $(STAMP)
 	$(BIN)/echolith demo
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto
+
+test-readers: $(STAMP) $(PROGRAMS:%=$(READERS)/%/.installed)
+	ECHOLITH_READERS=$(READERS) $(BIN)/python -m pytest -n 0 tests/readers
+
+$(READERS)/%/.installed: tests/readers/%.txt
+	$(PYTHON) -m venv $(READERS)/$*
+	$(READERS)/$*/bin/python -m pip install --quiet --requirement $<
+	touch $@
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -29,4 +41,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(READERS) build dist *.egg-info
