@@ -168,8 +168,8 @@ def measurement_of(stack: ImageStack) -> xr.Dataset:
     except (KeyError, TypeError, ValueError) as error:
         raise BadInputError(
             f"{len(stack.pages)} images of {stack.pages.shape[1:]} pixels are not the measurement "
-            f"{told.get('shape')} that their description tells ({error}); they were changed after "
-            "they were exported: export again, or take the description out"
+            f"{told.get('shape')} that their description tells ({error}); they were changed, or "
+            "cut short, after they were exported: export again, or take the description out"
         ) from error
 
 

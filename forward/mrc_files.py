@@ -41,7 +41,7 @@ def write_mrc(stack: ImageStack, path: Path) -> None:
         If the file cannot be written.
     """
     own = stack.pages.dtype.newbyteorder("=").name
-    dtype = own if own in MODES else narrowest(stack, tuple(MODES))
+    dtype = own if own in MODES else narrowest(stack, ("int16", "uint16", "float32"))
     if dtype is None:
         raise BadInputError(
             f"'{path.name}': MRC holds whole numbers from -32768 to 65535 and single precision, "

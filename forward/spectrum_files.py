@@ -8,15 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from echolith.errors import BadInputError, near_match
+from echolith.errors import BadInputError
 from echolith.forward.xdi_files import XdiColumns, read_xdi, write_xdi
-from echolith.units import Angstrom
 
 Array = npt.NDArray[np.float64]
 
 OWN = "echolith.pixels"
 """Field of files with counted photons."""
-GIVEN = ("incident", "pixel_size")
 ENERGY = {"": 1.0, "ev": 1.0, "kev": 1e3}
 LENGTHS = {"angstrom": 1.0, "å": 1.0, "nm": 10.0, "um": 1e4, "µm": 1e4, "μm": 1e4, "cm": 1e8}
 PHASES = ("LiFePO4", "FePO4")
@@ -64,22 +62,8 @@ def write_spectrum(measurement: xr.Dataset, path: Path) -> None:
     iron = energy.min() >= 680 and energy.max() <= 780
     fields = {"Element.symbol": "Fe", "Element.edge": "L3"} if iron else {}
     fields["Echolith.pixels"] = str(pixels)
-    area = _area(counts)
-    if area is not None:
-        fields["Echolith.pixel_size"] = f"{np.sqrt(area)!r} angstrom"
     content = XdiColumns(columns=columns, units={"energy": "eV"}, fields=fields)
     write_xdi(content, path, comment="photons of all pixels; mutrans is ln(i0/itrans)")
-
-
-def _area(counts: xr.DataArray) -> float | None:
-    """Return the area that all pixels cover, Å²."""
-    sides = []
-    for dim in ("y", "x"):
-        places = counts[dim].values if dim in counts.coords else np.zeros(1)
-        if len(places) < 2 or counts[dim].attrs.get("units") != "Å":
-            return None
-        sides.append(float(np.ptp(places)) * len(places) / (len(places) - 1))
-    return sides[0] * sides[1]
 
 
 def read_spectrum(path: Path, given: Mapping[str, Any]) -> xr.Dataset:
@@ -92,7 +76,7 @@ def read_spectrum(path: Path, given: Mapping[str, Any]) -> xr.Dataset:
         ratio (``mutrans``, ``mu``).
     given : mapping
         For files by other programs ``incident``, the photons that each point stands for: their
-        signals are no counts, and noise follows from it. ``pixel_size`` in Å.
+        signals are no counts, and noise follows from it.
 
     Returns
     -------
@@ -105,9 +89,9 @@ def read_spectrum(path: Path, given: Mapping[str, Any]) -> xr.Dataset:
         If the file cannot be read, holds no transmission, or `incident` is missing.
     """
     for name in given:
-        if name not in GIVEN:
+        if name != "incident":
             raise BadInputError(
-                f"'{name}' cannot be given for a spectrum; {near_match(name, GIVEN)}"
+                f"'{name}' cannot be given for a spectrum; did you mean 'incident'?"
             )
     content = read_xdi(path)
     energy = _energy(content, path)
@@ -123,21 +107,13 @@ def read_spectrum(path: Path, given: Mapping[str, Any]) -> xr.Dataset:
     else:
         incident = np.full(len(energy), float(given["incident"]))
         counts = incident * _transmission(content, path)
-    size = _pixel_size(content, given)
     values = {"counts": counts[:, None, None], "incident": incident}
     dims = {"counts": ("energy", "y", "x"), "incident": ("energy",)}
     place = {axis: (axis, np.zeros(1), {"units": "Å"}) for axis in ("y", "x")}
     return xr.Dataset(
         {name: (dims[name], value, {"units": "photons"}) for name, value in values.items()},
         coords={"energy": ("energy", energy, {"units": "eV"}), **place},
-        attrs={} if size is None else {"pixel_size": size},
     ).sortby("energy")
-
-
-def _pixel_size(content: XdiColumns, given: Mapping[str, Any]) -> Angstrom | None:
-    told = content.fields.get("echolith.pixel_size", "").split()
-    size = given.get("pixel_size", told[0] if told else None)
-    return None if size is None else float(size)
 
 
 def _energy(content: XdiColumns, path: Path) -> Array:

@@ -1,6 +1,10 @@
 """Images and movies in TIFF, as ImageJ and most cameras write them."""
 
 import json
+import logging
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -84,13 +88,14 @@ def read_tiff(path: Path) -> ImageStack:
         If the file is no such TIFF, or is cut short.
     """
     try:
-        with tifffile.TiffFile(path) as file:
+        with _remarks() as remarks, tifffile.TiffFile(path) as file:
             series = _only_series(file, path)
+            _check_remarks(remarks, path)
             _check_whole(series, path)
             shape = (int(np.prod(series.shape[:-2])), *map(int, series.shape[-2:]))
             dtype = np.dtype(series.dtype).newbyteorder("=")
             told, text = _told(file)
-    except (tifffile.TiffFileError, ValueError, KeyError) as error:
+    except (tifffile.TiffFileError, struct.error, ValueError, KeyError) as error:
         if isinstance(error, BadInputError):
             raise
         raise BadInputError(f"'{path}' cannot be read as TIFF: {error}") from error
@@ -125,14 +130,37 @@ def _only_series(file: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries
             "one wanted by itself"
         )
     series = file.series[0]
-    if series.keyframe.samplesperpixel != 1 or len(series.shape) < 2:
+    if not series.axes.endswith("YX"):
+        # Planes of three frames may be called colours; samples of a pixel side by side are.
         raise BadInputError(
-            f"'{path}' holds {series.keyframe.samplesperpixel} samples a pixel, a picture in "
-            "colour; expected grey values: export the counts"
+            f"'{path}' holds {series.keyframe.samplesperpixel} values a pixel, as of colours (axes "
+            f"{series.axes}); expected grey values: export the counts"
         )
     if series.dtype is None or np.dtype(series.dtype).kind not in "iuf":
         raise BadInputError(f"'{path}' holds {series.dtype}; expected real numbers")
     return series
+
+
+@contextmanager
+def _remarks() -> Iterator[list[str]]:
+    """Collect what the library logs: of pages that are not there it says no more than this."""
+    found: list[str] = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("tifffile")
+    logger.addHandler(handler)
+    try:
+        yield found
+    finally:
+        logger.removeHandler(handler)
+
+
+def _check_remarks(remarks: list[str], path: Path) -> None:
+    lost = [one for one in remarks if "page offset" in one or "series" in one]
+    if lost:
+        raise BadInputError(
+            f"'{path}' is damaged or cut short ({lost[0]}); copy or export it again"
+        )
 
 
 def _check_whole(series: tifffile.TiffPageSeries, path: Path) -> None:

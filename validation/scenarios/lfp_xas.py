@@ -5,6 +5,7 @@ al. (2018) took them from 2D spectra before the tomography.
 """
 
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Self
 
 import numpy as np
@@ -15,6 +16,7 @@ from echolith.forward.acquisition import Settings
 from echolith.forward.noise import PoissonCounting
 from echolith.forward.optical_density import PixelMean, spectral_stack
 from echolith.forward.phosphate_paths import View, pixel_means, ray_paths
+from echolith.forward.spectrum_files import reference_spectra
 from echolith.forward.tilts import centres
 from echolith.forward.xray_absorption import IronEdge, checked_edge_energy, phosphate_response
 from echolith.inverse.composition_map import CompositionMap, recover_composition_map
@@ -60,6 +62,8 @@ class LfpXasSettings(Settings):
     incident: Annotated[int, Field(ge=1)] = 1000
     """Photons per pixel and energy."""
     edge: IronEdge = IronEdge()
+    references: tuple[str, str] | None = None
+    """XDI files of LiFePO4 and FePO4, absorption per length, for the solver instead of `edge`."""
     solver: CompositionMap = CompositionMap()
 
     @field_validator("first_energy", "last_energy")
@@ -102,9 +106,9 @@ def lfp_xas(settings: LfpXasSettings) -> Scenario:
     Raises
     ------
     BadInputError
-        If an energy is outside 680 to 780 eV.
+        If an energy is outside 680 to 780 eV, or the references cannot be used.
     """
-    response = phosphate_response(settings.energies, edge=settings.edge)
+    response = _response(settings)
     return Scenario(
         name="lfp-xas",
         settings=settings,
@@ -132,6 +136,12 @@ def lfp_xas(settings: LfpXasSettings) -> Scenario:
         information=partial(_information, settings),
         exposure=_exposure(settings),
     )
+
+
+def _response(settings: LfpXasSettings) -> xr.DataArray:
+    if settings.references is not None:
+        return reference_spectra(*map(Path, settings.references))
+    return phosphate_response(settings.energies, edge=settings.edge)
 
 
 def _exposure(settings: LfpXasSettings) -> Exposure:
