@@ -40,6 +40,8 @@ SUBJECTS = (
     "hrtem",
     "false_lattices",
     "plan",
+    "generation",
+    "large_frames",
 )
 
 

@@ -102,10 +102,10 @@ class TransformsAlone:
     def run(self) -> None:
         """Transform."""
         with ThreadPoolExecutor(processors()) as pool:
-            list(pool.map(partial(_there_and_back, self.shape), [self.times] * self.done))
+            list(pool.map(partial(there_and_back, self.shape), [self.times] * self.done))
 
 
-def _there_and_back(shape: tuple[int, int, int], times: int) -> None:
+def there_and_back(shape: tuple[int, int, int], times: int) -> None:
     waves = np.ones(shape, np.complex64)
     for _ in range(times):
         waves = fft.ifft2(waves, workers=1, overwrite_x=True)

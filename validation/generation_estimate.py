@@ -25,11 +25,11 @@ SHARDS = 20
 """Small sets are cut into about this many, so that several workers have something to do."""
 SIZED = 2
 """Samples that decide the size of a shard: the same ones on every machine."""
-TIMED = 8
-"""Samples made at most for an estimate; beyond `LEAST` while they take less than `TIMED_S`."""
-LEAST = 4
-"""Samples made at least, to tell how much they differ."""
-TIMED_S = 5.0
+LEAST, MOST = 4, 32
+"""Samples made for an estimate, a fiftieth of all between these: they tell how much all differ."""
+PART = 50
+TIMED_S = 20.0
+"""Seconds after which `LEAST` are enough."""
 START_S = 5.0
 """Until the workers of a local cluster have begun (measured: ``benchmarks/generation.py``)."""
 TASK_S = 0.004
@@ -171,7 +171,7 @@ def estimate(generation: Generation, *, workers: int) -> Estimate:
 def _made(generation: Generation) -> tuple[list[Made], Array]:
     """Return the first samples that can be made, and the seconds that each of them took."""
     reasons, seconds, made = [], [], []
-    for index in range(min(generation.n, TIMED)):
+    for index in range(min(generation.n, MOST)):
         start = time.perf_counter()
         try:
             made.append(sample(generation, index))
@@ -179,14 +179,18 @@ def _made(generation: Generation) -> tuple[list[Made], Array]:
             reasons.append(f"{type(error).__name__}: {error}")
             continue
         seconds.append(time.perf_counter() - start)
-        held = sum(one.measurement.nbytes for one in made)
-        if len(made) >= (SIZED if held > IN_MEMORY else LEAST) and (
-            sum(seconds) > TIMED_S or held > IN_MEMORY
-        ):
+        if _are_enough(made, sum(seconds), generation.n):
             break
     if not made:
         raise BadInputError(f"none of the first samples can be made: {reasons[0]}")
     return made, np.array(seconds)
+
+
+def _are_enough(made: Sequence[Made], taken: float, n: int) -> bool:
+    held = sum(one.measurement.nbytes for one in made)
+    if held > IN_MEMORY:
+        return len(made) >= SIZED
+    return len(made) >= (LEAST if taken > TIMED_S else max(LEAST, n // PART))
 
 
 def _part(one: Made) -> tuple[Made, float]:

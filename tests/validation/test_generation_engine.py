@@ -37,6 +37,7 @@ from tests.validation.wave_scenario import POISON, WaveSettings, wave_scenario
 
 N = 40
 SHARDS = 8
+in_threads = partial(generate, scheduler=Workers.THREADS, workers=1)
 
 
 def waves(*, pause: float = 0.0, **fields: Any) -> Generation:
@@ -45,14 +46,9 @@ def waves(*, pause: float = 0.0, **fields: Any) -> Generation:
         "length": choice([2, 3, 5, POISON], weights=[9, 9, 9, 1]),
     }
     return Generation(
-        **{
-            "scenario": wave_scenario(WaveSettings(pause=pause)),
-            "make": wave_scenario,
-            "vary": vary,
-            "n": N,
-            "shares": (0.2, 0.1),
-            **fields,
-        },
+        scenario=wave_scenario(WaveSettings(pause=pause)),
+        make=wave_scenario,
+        **{"vary": vary, "n": N, "shares": (0.2, 0.1), **fields},
     )
 
 
@@ -208,7 +204,7 @@ def test_damage_is_found_and_mended(undisturbed: Path, tmp_path: Path) -> None:
     (folder / "test-00000.json").unlink()
     wrong = [text.split(":")[0] for text in check_shards(Place(folder=folder))]
     assert wrong == ["train-00000", "train-00001", "train-00003", "train-00004", "test-00000"]
-    generate(waves(), Place(folder=folder), scheduler=Workers.THREADS, workers=1)
+    in_threads(waves(), Place(folder=folder))
     assert check_shards(Place(folder=folder)) == []
     assert files(folder) == files(undisturbed)
 
@@ -216,21 +212,21 @@ def test_damage_is_found_and_mended(undisturbed: Path, tmp_path: Path) -> None:
 def test_a_full_disk_leaves_whole_shards_only(
     undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, done = tmp_path / "set", []
+    folder = tmp_path / "set"
+    done: list[object] = []
 
     def full(_file: int) -> None:
         if len(done) > 2:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    made = {"scheduler": Workers.THREADS, "workers": 1}
     with pytest.raises(OSError, match="No space left"):
-        generate(waves(), Place(folder=folder), **made, progress=lambda *n: done.append(n))
+        in_threads(waves(), Place(folder=folder), progress=lambda *n: done.append(n))
     monkeypatch.undo()
     left = {path.name for path in folder.iterdir()}
     assert len(left) >= 3 * 3 + 1
     assert left < set(files(undisturbed))
-    generate(waves(), Place(folder=folder), **made)
+    in_threads(waves(), Place(folder=folder))
     assert files(folder) == files(undisturbed)
 
 
@@ -249,7 +245,7 @@ def test_a_sample_that_ends_its_worker_is_left_out_alone(
     monkeypatch.setattr(generation_engine, "sample", deadly)
     monkeypatch.setattr(generation_engine, "Exception", ValueError, raising=False)
     place = Place(folder=tmp_path / "set")
-    manifest = generate(waves(), place, scheduler=Workers.THREADS, workers=1)
+    manifest = in_threads(waves(), place)
     before = json.loads((undisturbed / "manifest.json").read_text())
     assert "workers that make it are lost" in manifest["failures"].pop("3")
     assert manifest["failures"] == before["failures"]
@@ -259,7 +255,7 @@ def test_a_sample_that_ends_its_worker_is_left_out_alone(
 
 def test_a_blind_test_shows_neither_truth_nor_seed(tmp_path: Path) -> None:
     place = Place(folder=tmp_path / "open", blind=tmp_path / "blind")
-    generate(waves(n=10), place, scheduler=Workers.THREADS, workers=1)
+    in_threads(waves(n=10), place)
     assert sorted(path.name for path in (tmp_path / "blind").iterdir()) == [
         "generation.json",
         "test-00000.truth.h5",
@@ -293,16 +289,19 @@ def test_samples_larger_than_memory_are_written_block_by_block(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     computed: list[int] = []
-    fields = {"make": partial(in_blocks, computed=computed), "vary": {}, "n": 3}
-    generation = waves(scenario=in_blocks(WaveSettings(), computed), **fields)
+    generation = Generation(
+        scenario=in_blocks(WaveSettings(), computed),
+        make=partial(in_blocks, computed=computed),
+        vary={},
+        n=3,
+    )
     held = [sample(generation, index) for index in range(3)]
     assert len(computed) == 3 * 3
     monkeypatch.setattr(generation_module, "IN_MEMORY", 100)
     monkeypatch.setattr(generation_estimate, "IN_MEMORY", 100)
     before: list[int] = []
     place = Place(folder=tmp_path / "set")
-    made = {"scheduler": Workers.THREADS, "workers": 1}
-    generate(generation, place, **made, tell=lambda _found: before.append(len(computed)))
+    in_threads(generation, place, tell=lambda _found: before.append(len(computed)))
     assert len(computed) - before[0] == 3 * 3  # each block once
     assert before[0] - 9 < 3 * 3 * 2  # nor all of them for the estimate
     written = [one for split in Split for one in load_samples(place.folder, split=split)]
