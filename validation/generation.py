@@ -21,7 +21,7 @@ from echolith.validation.mismatch import MISMATCH, as_told, blurred, deviating
 from echolith.validation.priors import Pair, Prior, drawn_together, joint_law
 from echolith.validation.scenario import Sample, Scenario
 from echolith.validation.settings import resolve, setting_value, with_values
-from echolith.validation.targets import WIDTH, check_targets, with_targets
+from echolith.validation.targets import WIDTH, check_targets, check_width, with_targets
 
 SETTING = "setting."
 """Begins the name of a drawn setting in the truth."""
@@ -100,6 +100,7 @@ class Generation:
                 f"the noise of '{self.scenario.name}' does not scale with the dose: its counts "
                 "cannot be thinned; give the dose a prior instead of a ladder"
             )
+        check_width(self.width)
         plain = self.scenario.settings.model_dump()
         for name in self.vary:
             setting_value(plain, name)

@@ -165,8 +165,7 @@ def column_heat_maps(
     BadInputError
         If the truth has no columns, the measurement no image, or the width is not positive.
     """
-    if not 0 < width < np.inf:
-        raise BadInputError(f"width = {width:g} Å of heat maps; expected one above 0, e.g. 0.4")
+    check_width(width)
     if not holds_columns(truth):
         raise BadInputError("the truth holds no columns: expected x and y of each (column; Å)")
     axes = image_axes(measurement)
@@ -188,6 +187,12 @@ def column_heat_maps(
         name="heat_map",
         attrs={"units": "1", "long_name": "columns in a pixel", "width": width},
     )
+
+
+def check_width(width: Angstrom) -> None:
+    """Refuse a width of spots that is none."""
+    if not 0 < width < np.inf:
+        raise BadInputError(f"width = {width:g} Å of heat maps; expected one above 0, e.g. {WIDTH}")
 
 
 def _channels(kinds: npt.NDArray[np.str_]) -> Sequence[str]:
