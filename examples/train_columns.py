@@ -46,7 +46,7 @@ def some_pixels(counts, target, draw, n=400):
 
 
 def train(pairs):
-    network = MLPRegressor(hidden_layer_sizes=(64, 32), batch_size=500, alpha=1e-5, random_state=0)
+    network = MLPRegressor(hidden_layer_sizes=(64, 32), batch_size=400, alpha=1e-5, random_state=0)
     for epoch in range(LOOKS // len(pairs)):
         draw = stream(epoch, "pixels")
         order = draw.permutation(len(pairs))
