@@ -267,6 +267,12 @@ class Readout:
         return float(self.acquisition.electrons_per_position * ratio)
 
     @cached_property
+    def _samples(self) -> IntArray:
+        """Flat indices of the detector's samples in the rows of the band, (rows, columns)."""
+        rows = np.searchsorted(self.box.band(), self.rows)
+        return np.asarray(rows[:, None] * self.box.gpts[1] + self.columns)
+
+    @cached_property
     def _ring(self) -> IntArray:
         """Flat indices of the annulus in the rows of the band."""
         return np.flatnonzero(self.annulus[self.box.band()])
@@ -281,16 +287,16 @@ class Readout:
         intensity : array of float32, (n, rows of the band, nx)
             Fraction of the electrons at each point of the spectrum's rows in the antialias band.
         """
-        where = np.searchsorted(self.box.band(), self.rows)
-        frames = self.frame(intensity[:, where[:, None], self.columns[None]])
-        ring = intensity.reshape(len(intensity), -1)[:, self._ring]
-        haadf = ring.sum(axis=1, dtype=np.float64)
+        flat = intensity.reshape(len(intensity), -1)
+        frames = self.frame(flat[:, self._samples])
+        haadf = flat[:, self._ring].sum(axis=1, dtype=np.float64)
         return frames, (haadf * self.scale).astype(np.float32)
 
     def frame(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Sum samples (..., rows, columns) over each pixel, scale and transpose: stored frames."""
         detector = self.acquisition.detector
         (ny, nx), (sy, sx) = detector.shape, detector.subpixels
-        pixels = samples.reshape(*samples.shape[:-2], ny, sy, nx, sx).sum(axis=(-3, -1))
-        pixels *= np.float32(self.scale)
+        if sy * sx > 1:
+            samples = samples.reshape(*samples.shape[:-2], ny, sy, nx, sx).sum(axis=(-3, -1))
+        pixels = samples * np.float32(self.scale)
         return np.swapaxes(pixels, -1, -2) if detector.transpose else pixels

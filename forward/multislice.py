@@ -41,7 +41,7 @@ class Slices:
     """Of one slice, Å."""
     box: DiffractionBox
 
-    @property
+    @cached_property
     def rows(self) -> npt.NDArray[np.int64]:
         """Rows of the box's spectrum inside the antialias aperture, FFT order."""
         return self.box.band()
@@ -156,15 +156,17 @@ class Probe:
     """Of the spectrum, that the aperture touches."""
     ky: FloatArray
     kx: FloatArray
-    values: npt.NDArray[np.complex128]
+    values: npt.NDArray[np.complex64]
     """(rows, columns)"""
 
     def at(self, offsets: FloatArray, shape: tuple[int, int]) -> Spectrum:
         """Return the spectra of probes at offsets (n, 2) yx in Å; shape is that of the band."""
-        along_y = np.exp(-2j * np.pi * offsets[:, :1] * self.ky)
-        along_x = np.exp(-2j * np.pi * offsets[:, 1:] * self.kx)
+        along_y, along_x = (
+            np.exp(-2j * np.pi * offsets[:, [axis]] * k).astype(np.complex64)
+            for axis, k in enumerate((self.ky, self.kx))
+        )
         spectra = np.zeros((len(offsets), *shape), dtype=np.complex64)
-        inside = along_y[:, :, None] * along_x[:, None, :] * self.values
+        inside = self.values * along_y[:, :, None] * along_x[:, None, :]
         spectra[:, self.rows[:, None], self.columns[None]] = inside
         return spectra
 
@@ -175,7 +177,7 @@ def probe_of(beam: Beam, slices: Slices) -> Probe:
     spectrum = aperture(kx[None], ky[:, None], beam=beam)
     rows, columns = (np.flatnonzero((spectrum != 0).any(axis=axis)) for axis in (1, 0))
     norm = np.sqrt((np.abs(spectrum) ** 2).sum())
-    values = spectrum[rows[:, None], columns[None]] / norm
+    values = (spectrum[rows[:, None], columns[None]] / norm).astype(np.complex64)
     return Probe(rows=rows, columns=columns, ky=ky[rows], kx=kx[columns], values=values)
 
 
