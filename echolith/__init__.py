@@ -16,15 +16,19 @@ if TYPE_CHECKING:
     from echolith.validation.catalogue import scenario as scenario
     from echolith.validation.catalogue import scenarios as scenarios
     from echolith.validation.demo_data import demo_data as demo_data
+    from echolith.validation.generate import generate as generate
     from echolith.validation.plan import plan as plan
     from echolith.validation.round_trip import round_trip as round_trip
+    from echolith.validation.samples import load_samples as load_samples
     from echolith.validation.solver_process import SolverProcess as SolverProcess
     from echolith.validation.solvers import load_solver as load_solver
 
 _HOMES = {
     "cramer_rao": "echolith.validation.bounds",
     "demo_data": "echolith.validation.demo_data",
+    "generate": "echolith.validation.generate",
     "load": "echolith.dataset",
+    "load_samples": "echolith.validation.samples",
     "load_solver": "echolith.validation.solvers",
     "load_truth": "echolith.dataset",
     "SolverProcess": "echolith.validation.solver_process",
@@ -40,7 +44,9 @@ __all__ = [
     "__version__",
     "cramer_rao",
     "demo_data",
+    "generate",
     "load",
+    "load_samples",
     "load_solver",
     "load_truth",
     "plan",

@@ -23,6 +23,7 @@ import xarray as xr
 from dask import config
 from distributed import LocalCluster
 
+import echolith as el
 from echolith.errors import BadInputError
 from echolith.validation import dask_cases, generation_engine, generation_estimate
 from echolith.validation import generation as generation_module
@@ -72,6 +73,22 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
     generate(waves(), Place(folder=folder), scheduler=Workers.THREADS, workers=2)
     return folder
+
+
+def test_one_call_makes_the_same(undisturbed: Path, tmp_path: Path) -> None:
+    like = waves()
+    folder = tmp_path / "set"
+    found = el.generate(
+        like.scenario,
+        n=N,
+        out=folder,
+        vary=like.vary,
+        make=wave_scenario,
+        scheduler=Workers.THREADS,
+        shares=like.shares,
+    )
+    assert found == json.loads((undisturbed / "manifest.json").read_text())
+    assert len(el.load_samples(folder)) == len(load_samples(undisturbed))
 
 
 def test_samples_come_back_with_their_truth(undisturbed: Path) -> None:
