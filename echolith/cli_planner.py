@@ -1,6 +1,7 @@
 """The command ``planner``: plans in the browser."""
 
 import contextlib
+import signal
 import socket
 import tempfile
 from pathlib import Path
@@ -33,6 +34,8 @@ def planner(
         address = f"http://127.0.0.1:{port}/"
         # Ctrl-C is how it is meant to end: uvicorn closes, then passes the interrupt on.
         with contextlib.suppress(KeyboardInterrupt):
+            # A shell's background jobs begin with interrupts ignored.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             typer.echo(f"planner: {address} (Ctrl-C stops it)")
             if open_page:
                 typer.launch(address)
