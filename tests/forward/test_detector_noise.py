@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import integrate, stats
+from scipy import stats
 
 from echolith.errors import BadInputError
 from echolith.forward.detector_noise import DetectorNoise
@@ -79,20 +79,18 @@ def test_moments(mean: float, readout: float, most: int) -> None:
 
 def plain_information(mean: float, readout: float, most: int) -> float:
     k = np.arange(most + 1)
+    # The rectangle rule is exact to rounding for Gaussians that it cuts into twenties.
+    y = np.arange(-8 * readout, most + 8 * readout, readout / 20)
+    peaks = stats.norm.pdf(y[:, None] - k, scale=readout)
 
-    def density(y: float, mu: float) -> float:
+    def density(mu: float) -> np.ndarray:
         share = stats.poisson.pmf(k, mu)
         share[-1] = stats.poisson.sf(most - 1, mu)
-        return float(share @ stats.norm.pdf(y - k, scale=readout))
+        return np.asarray(peaks @ share)
 
     h = 1e-4 * mean
-
-    def integrand(y: float) -> float:
-        slope = (density(y, mean + h) - density(y, mean - h)) / (2 * h)
-        return slope**2 / density(y, mean)
-
-    ends = (-6 * readout, most + 6 * readout)
-    return float(integrate.quad(integrand, *ends, limit=200, points=k.astype(float))[0])
+    slope = (density(mean + h) - density(mean - h)) / (2 * h)
+    return float(np.sum(slope**2 / density(mean)) * readout / 20)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +101,7 @@ def test_information_is_the_integral(mean: float, readout: float, most: int) -> 
     ours = DetectorNoise(readout=readout, saturation=most).information(
         np.array([mean]), np.array([[2.0]])
     )
-    # Differences of 1e-4 and quadrature.
+    # Differences of 1e-4.
     np.testing.assert_allclose(ours, 4 * plain_information(mean, readout, most), rtol=1e-5)
 
 
