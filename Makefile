@@ -16,8 +16,12 @@ PROGRAMS := $(basename $(notdir $(wildcard tests/readers/*.txt)))
 demo: $(STAMP)
 	$(BIN)/echolith demo
 
+# Tests and pages run on every core; linear algebra on several threads in each takes three times as long.
+test docs: export OPENBLAS_NUM_THREADS = 1
+
+# Neighbours stay on one worker where they can: they share simulations.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-readers: $(STAMP) $(PROGRAMS:%=$(READERS)/%/.installed)
 	ECHOLITH_READERS=$(READERS) $(BIN)/python -m pytest -n 0 tests/readers
