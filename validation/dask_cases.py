@@ -26,6 +26,9 @@ ANSWER_S = 5.0
 """Seconds in which a scheduler has to answer."""
 WORKERS_S = 30.0
 """Seconds in which it has to have a worker."""
+OWN_TRIMMING = "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_"
+"""Not set: its 64 kB make the C library fetch every array beyond 128 kB from the system anew, which
+took a fifth of the time of small simulations."""
 
 
 class Workers(StrEnum):
@@ -191,7 +194,7 @@ def _processes(count: int) -> Iterator[None]:
     from distributed import Client, LocalCluster
 
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": TRIES}),
+        dask.config.set({"distributed.scheduler.allowed-failures": TRIES, OWN_TRIMMING: None}),
         LocalCluster(  # type: ignore[no-untyped-call]
             n_workers=count,
             threads_per_worker=1,
