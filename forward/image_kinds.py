@@ -13,8 +13,12 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from echolith.errors import BadInputError, near_match
 from echolith.forward.acquisition import Aberrations, Settings
 from echolith.forward.detector_response import DetectorResponse
-from echolith.forward.energy_filtered import IMAGES, FilteredAcquisition
-from echolith.forward.filtered_acquisition import Dose, EnergyWindow
+from echolith.forward.filtered_acquisition import (
+    IMAGES,
+    Dose,
+    EnergyWindow,
+    FilteredAcquisition,
+)
 from echolith.forward.hrtem_acquisition import HrtemAcquisition
 from echolith.forward.image_stack import ImageStack
 from echolith.units import Angstrom, Electronvolt, Milliradian, Second, Unit

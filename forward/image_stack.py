@@ -224,4 +224,5 @@ def as_lazy(pages: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> da.Arra
         )
         for start in range(0, shape[0], step)
     ]
-    return da.concatenate(parts)
+    joined: da.Array = da.concatenate(parts)
+    return joined

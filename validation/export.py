@@ -4,13 +4,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from ase import Atoms
-
 from echolith import __version__
 from echolith.dataset import load, save, save_truth
 from echolith.forward.exporters import write_measurement
-from echolith.structures.files import write_structure
 from echolith.validation.scenario import Scenario
+from echolith.validation.specimen_files import write_specimen
 
 
 def export_case(
@@ -47,7 +45,8 @@ def export_case(
     Returns
     -------
     dict of Path
-        ``measurement``, ``truth``, ``settings``; ``specimen`` of atomistic ones; ``other``.
+        ``measurement``, ``truth``, ``settings``; ``other``; structures of the specimen
+        (`echolith.validation.specimen_files.write_specimen`).
     """
     folder.mkdir(parents=True, exist_ok=True)
     announce("build")
@@ -71,7 +70,4 @@ def export_case(
         "settings": scenario.settings.model_dump(mode="json"),
     }
     files["settings"].write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    if isinstance(specimen, Atoms):
-        files["specimen"] = folder / "specimen.extxyz"
-        write_structure(specimen, files["specimen"])
-    return files
+    return files | write_specimen(specimen, folder)
