@@ -153,6 +153,10 @@ def generate(
 def _function(name: str) -> Callable[["np.random.Generator"], Mapping[str, Any]]:
     from echolith.validation.solver_target import TargetError, load_target
 
+    if ":" not in name:
+        raise BadInputError(
+            f"--correlated {name}; expected package.module:function or file.py:function"
+        )
     try:
         return load_target(name)
     except TargetError as error:

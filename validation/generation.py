@@ -126,8 +126,19 @@ class Generation:
             rng = stream(self.seed, "correlated settings", index)
             found |= drawn_together(self.vary, self.correlations, rng)
         if self.correlated is not None:
-            found |= self.correlated(stream(self.seed, "correlated priors", index))
+            found |= self._together(stream(self.seed, "correlated priors", index))
         return found
+
+    def _together(self, generator: np.random.Generator) -> dict[str, Any]:
+        """Return what the function of others draws; its faults are told as its."""
+        assert self.correlated is not None
+        try:
+            return dict(self.correlated(generator))
+        except Exception as error:
+            raise BadInputError(
+                f"the function that draws settings together failed: {type(error).__name__}: "
+                f"{error}; expected a mapping of dotted names to values"
+            ) from error
 
     def deviations(self, index: int) -> dict[str, Any]:
         """Return how far the settings of a sample are from what its measurement tells."""
@@ -206,7 +217,8 @@ class Made:
     index, seed : int
     measurement, truth : xarray.Dataset
         In memory, but for a measurement beyond `IN_MEMORY`; the truth holds the drawn settings too
-        (``setting.<name>``).
+        (``setting.<name>``), how far others are off (``mismatch.<name>``), and what is drawn for
+        training (``target.<name>``).
     """
 
     index: int

@@ -303,7 +303,7 @@ def as_told(measured: xr.Dataset, told: xr.Dataset) -> xr.Dataset:
     Parameters
     ----------
     measured : xarray.Dataset
-        Counts.
+        Counts; they stay lazy.
     told : xarray.Dataset
         The mean as of the told settings: its floats are what is counted, all else is kept.
 
@@ -319,7 +319,7 @@ def as_told(measured: xr.Dataset, told: xr.Dataset) -> xr.Dataset:
         )
     counted = [name for name, v in told.data_vars.items() if np.issubdtype(v.dtype, np.floating)]
     counts = {
-        name: xr.Variable(told[name].dims, measured[name].values, told[name].attrs)
+        name: xr.Variable(told[name].dims, measured[name].data, told[name].attrs)
         for name in counted
     }
     return told.drop_vars(counted).compute().assign(counts)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from scipy.spatial import cKDTree
+from scipy.spatial import Delaunay, cKDTree
 
 from echolith.forward.acquisition import Settings
 from echolith.structures.metal_growth import MetalGrowth
@@ -25,9 +25,6 @@ IMAGES = (("scan_y", "scan_x"), ("y", "x"))
 """Axes of the images of scanning, and of all others."""
 FILLED = 0.5
 """Share of a voxel above which it belongs to what fills it."""
-NEIGHBOUR = 0.75
-"""A pixel belongs to a particle if it is nearer to one of its columns than so many distances of
-neighbouring columns: its middle is at most 0.71 away."""
 SURFACE = ("vacuum", *(phase.value for phase in SurfacePhase))
 PHOSPHATE = ("none", "LiFePO4", "FePO4")
 
@@ -115,14 +112,17 @@ def _surface_phases(_settings: Settings, case: Sample) -> xr.DataArray | None:
 
 
 def _particle_mask(_settings: Settings, case: Sample) -> xr.DataArray | None:
+    """Return the hull of a particle's columns, for it is convex, and half a column more."""
     truth, axes = case.truth, image_axes(case.measurement)
-    if axes is None or "species" in truth or not holds_columns(truth) or truth["x"].size < 2:
+    if axes is None or "species" in truth or not holds_columns(truth) or truth["x"].size < 3:
         return None
-    tree = cKDTree(np.stack([truth["y"].values, truth["x"].values], axis=1))
-    apart = float(np.median(tree.query(tree.data, k=2)[0][:, 1]))
+    columns = np.stack([truth["y"].values, truth["x"].values], axis=1)
+    tree = cKDTree(columns)
+    apart = float(np.median(tree.query(columns, k=2)[0][:, 1]))
     pixels = np.stack(np.meshgrid(*(axis.values for axis in axes), indexing="ij"), axis=-1)
-    near = tree.query(pixels, distance_upper_bound=NEIGHBOUR * apart)[0] < np.inf
-    return _classes(xr.DataArray(near, dims=[axis.name for axis in axes]), ("none", "particle"))
+    near = tree.query(pixels, distance_upper_bound=apart / 2)[0] < np.inf
+    inside = near | (Delaunay(columns).find_simplex(pixels) >= 0)
+    return _classes(xr.DataArray(inside, dims=[axis.name for axis in axes]), ("none", "particle"))
 
 
 def _growth_mask(settings: Settings, case: Sample) -> xr.DataArray | None:

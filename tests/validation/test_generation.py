@@ -7,9 +7,12 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 
 from echolith.errors import BadInputError
+from echolith.sample_options import Target
 from echolith.validation.generation import Generation, Split, sample
+from echolith.validation.generation_engine import describe_generation
 from echolith.validation.generation_files import shards
 from echolith.validation.priors import choice, log_uniform, uniform
 from tests.validation.wave_scenario import WaveSettings, wave_scenario
@@ -96,3 +99,40 @@ def test_priors_beyond_physics_are_refused_with_the_value() -> None:
     with pytest.raises(BadInputError, match=r"strength = uniform\(-5, 5\) draws -5"):
         waves(vary={"strength": uniform(-5, 5)}).check_priors()
     waves().check_priors()
+
+
+def test_settings_correlate_and_others_stay_as_they_are() -> None:
+    vary = {"strength": log_uniform(10, 1e4), "pause": uniform(0, 1e-6), "length": choice([2, 3])}
+    alone = waves(vary=vary)
+    together = waves(vary=vary, correlations={("strength", "pause"): 0.9})
+    drawn = [together.drawn(index) for index in range(400)]
+    assert [one["length"] for one in drawn] == [alone.drawn(n)["length"] for n in range(400)]
+    ranks = spearmanr([one["strength"] for one in drawn], [one["pause"] for one in drawn])
+    assert abs(ranks.statistic - 0.9) < 4 * (1 - 0.9**2) / np.sqrt(400)  # Fisher's spread
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"vary": {"strength": log_uniform(10, 1e3)}},
+        {"correlations": {("strength", "length"): 0.5}},
+        {"correlated": dict},
+        {"untold": {"strength": uniform(0, 1)}},
+        {"targets": (Target.MASK,)},
+        {"width": 0.3},
+        {"ladder": (1.0, 0.5)},
+        {"seed": 1},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_whatever_decides_samples_is_described(other: dict[str, Any]) -> None:
+    """A folder goes on only with a generation that is described alike."""
+    plain, changed = (describe_generation(waves(**fields)) for fields in ({}, other))
+    assert {name for name in plain if plain[name] != changed[name]} <= {*other, "priors", "make"}
+    assert plain != changed
+
+
+@pytest.mark.parametrize("function", [lambda _rng: None, lambda _rng: {}["missing"]])
+def test_faults_of_a_function_of_others_are_told_as_its(function: Any) -> None:
+    with pytest.raises(BadInputError, match="draws settings together failed"):
+        waves(correlated=function).check_priors()
