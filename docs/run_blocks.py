@@ -1,16 +1,19 @@
 """Run every fenced command and Python block of the documentation, as a reader would.
 
-    python docs/run_blocks.py [page.md ...]
+    python docs/run_blocks.py [page.md notebook.ipynb ...]
 
-Without pages: ``README.md`` and every ``docs/**/*.md``. Each page has a temporary folder of its
-own, in which its ``bash``, ``console`` and ``python`` blocks run in order; the Python blocks of a
-page share their names. Commands find this interpreter and its scripts first. A block after the
+Without pages: ``README.md``, every ``docs/**/*.md`` and every ``docs/notebooks/*.ipynb``. Each page
+has a temporary folder of its own, in which its ``bash``, ``console`` and ``python`` blocks run in
+order; the Python blocks of a page share their names. Cells of code are Python blocks. Figures are
+drawn without a screen, and all pages share an empty cache. Commands find this interpreter and its
+scripts first. A block after the
 comment ``<!-- not run: reason -->`` is skipped; so are lines that call ``make``, which sets up an
 environment of its own. Ends with 'N passed, N failed'; the exit code is 1 where a block failed.
 """
 
 import contextlib
 import io
+import json
 import multiprocessing
 import os
 import re
@@ -113,6 +116,15 @@ def blocks(text: str) -> list[Block]:
     return found
 
 
+def cells(text: str) -> list[Block]:
+    """List the cells of code of a Jupyter notebook; the line of a block is the cell's number."""
+    return [
+        Block(line=number, language="python", text="".join(cell["source"]))
+        for number, cell in enumerate(json.loads(text)["cells"], start=1)
+        if cell["cell_type"] == "code"
+    ]
+
+
 def _closing(lines: list[str], start: int, mark: str) -> int:
     for at in range(start + 1, len(lines)):
         line = lines[at].strip()
@@ -155,12 +167,12 @@ def run_page(text: str, name: str) -> list[Result]:
     text : str
         The page.
     name : str
-        What to call it.
+        What to call it; one that ends in ``.ipynb`` is a notebook.
     """
     names: dict[str, Any] = {"__name__": "__main__"}
     results = []
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        for block in blocks(text):
+        for block in cells(text) if name.endswith(".ipynb") else blocks(text):
             start = time.perf_counter()
             outcome, detail = _run(block, names, f"{name}:{block.line}")
             results.append(
@@ -240,9 +252,17 @@ def _run_apart(page: Path) -> list[Result]:
 def main(arguments: list[str]) -> int:
     """Run the pages named, or all; print how each block ended; return the exit code."""
     named = [Path(argument).resolve() for argument in arguments]
-    pages = named or [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+    written = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+    pages = named or [*written, *sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))]
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ.setdefault("ECHOLITH_CACHE", cache)
+        os.environ.setdefault("MPLBACKEND", "agg")
+        return _report(run_pages(pages))
+
+
+def _report(results: Iterator[Result]) -> int:
     count = dict.fromkeys(Outcome, 0)
-    for result in run_pages(pages):
+    for result in results:
         count[result.outcome] += 1
         where = f"{result.page}:{result.line} {result.language}"
         print(f"{where}: {result.outcome.value} ({result.seconds:.1f} s)", flush=True)

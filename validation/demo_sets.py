@@ -47,14 +47,22 @@ DEMO_SETS: Mapping[str, DemoSet] = MappingProxyType(
             shows="HAADF: fast frames that drift and are distorted, put back together",
             megabytes=1,
             seconds=8,
-            settings={"thickness": 20.0, "frames": {"frames": 6, "shape": (224, 256)}},
+            settings={
+                "thickness": 20.0,
+                "frames": {
+                    "frames": 6,
+                    "shape": (192, 224),
+                    "dose": 8000.0,
+                    "detector": {"inner": 60.0, "outer": 80.0},
+                },
+                "simulation": {"slice_thickness": 4.3},
+            },
         ),
         "lfp-tomography": DemoSet(
             shows="soft X-ray tomography at two energies: composition of every voxel",
             megabytes=1,
             seconds=2,
             settings={
-                "plates": 5,
                 "pixels": 48,
                 "tilts": {"count": 60, "reach": 75.0, "voxel_size": 100.0},
             },
@@ -70,9 +78,10 @@ DEMO_SETS: Mapping[str, DemoSet] = MappingProxyType(
             seconds=1,
         ),
         "nmc622-powder": DemoSet(
-            shows="powder diffraction: Rietveld refinement of the cell and of nickel on lithium sites",
+            shows="powder diffraction: Rietveld refinement of cell and of nickel on lithium sites",
             megabytes=0.1,
             seconds=1,
+            settings={"acquisition": {"step": 0.05}},
         ),
         "nmc622-sxdm": DemoSet(
             shows="nano-beam X-ray diffraction: maps of strain and tilt of a cracked crystal",
@@ -98,7 +107,8 @@ DEMO_SETS: Mapping[str, DemoSet] = MappingProxyType(
         "li-growth": DemoSet(
             shows="movie of a growing particle: edges of facets, their speeds, a switch",
             megabytes=5,
-            seconds=6,
+            seconds=5,
+            settings={"movie": {"points": 1}},
         ),
         "li-thickness": DemoSet(
             shows="energy-filtered images: thickness of every pixel, map and sum of lithium",
