@@ -21,6 +21,8 @@ Array = npt.NDArray[Any]
 
 BLOCK_BYTES = 1 << 25
 """Rows are read in blocks of about this size."""
+LONGEST_ROW = 1 << 28
+"""Longer rows, as all projections of one energy are, are read in blocks of their second axis."""
 SHUFFLE_AND_GZIP = ["shuffle", "gzip"]
 
 
@@ -74,9 +76,12 @@ class StoredArray:
 
 
 def lazy(stored: StoredArray) -> Any:
-    """Return a dask array over blocks of rows."""
+    """Return a dask array over blocks of rows, or of parts of very long ones."""
     row = int(np.prod(stored.shape[1:])) * stored.dtype.itemsize
     chunks = (max(1, BLOCK_BYTES // row), *stored.shape[1:]) if stored.shape else ()
+    if row > LONGEST_ROW and stored.ndim > 2:
+        part = max(1, BLOCK_BYTES * stored.shape[1] // row)
+        chunks = (1, part, *stored.shape[2:])
     name = f"stored-{stored.hash[:16]}-{tokenize(stored.path, stored.name)}"
     return da.from_array(stored, chunks=chunks, name=name, asarray=False, fancy=False)  # type: ignore[no-untyped-call, unused-ignore]
 

@@ -187,7 +187,8 @@ def _nested(path: Path, numbers: list[dict[str, float]], scans: list[xr.Dataset]
             "choose some: entries=..."
         ) from error
     units = {"energy": "eV", "tilt": "°"}
-    return joined.set_coords(["position_y", "position_x"]).assign_coords(
+    ordered = joined.set_coords(["position_y", "position_x"]).transpose(*axes, "scan", ...)
+    return ordered.assign_coords(
         {axis: (axis, np.array(labels[axis]), {"units": units[axis]}) for axis in axes}
     )
 

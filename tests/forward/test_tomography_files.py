@@ -13,7 +13,10 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from echolith import stored_array
+from echolith.dataset import load, save
 from echolith.errors import BadInputError
+from echolith.forward import stored_frames
 from echolith.forward.exporters import write_measurement
 from echolith.forward.importers import read_measurement
 from echolith.forward.tilts import centres
@@ -88,6 +91,21 @@ def file(tmp_path: Path) -> Path:
         series(letters(), np.array([500, 70000]), ("energy",), 67.0), tmp_path / "m.nxs"
     )
     return tmp_path / "m.nxs"
+
+
+def test_a_long_series_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No block of our own file, nor of the other, is a whole series of one energy."""
+    monkeypatch.setattr(stored_array, "LONGEST_ROW", 400)
+    monkeypatch.setattr(stored_array, "BLOCK_BYTES", 250)
+    monkeypatch.setattr(stored_frames, "BLOCK_BYTES", 250)
+    whole = series(letters(), np.array(500), (), 67.0)
+    save(whole, tmp_path / "m.h5")
+    ours = load(tmp_path / "m.h5")
+    write_measurement(ours, tmp_path / "m.nxs")
+    theirs = read_measurement(tmp_path / "m.nxs")
+    for found in (ours, theirs):
+        assert found["counts"].chunks == ((1, 1), (2, 2), (6,), (9,))
+        np.testing.assert_array_equal(found["counts"], whole["counts"])
 
 
 def test_other_programs_see_the_same_stack(file: Path) -> None:
