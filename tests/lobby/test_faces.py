@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from echolith import dataset, store
 from echolith.cxi_geometry import cxi_entries, even_step
 from echolith.dataset import content_hash, load, save
+from echolith.validation.packing import SAMPLE
 
 FRAME = ("detector_y", "detector_x")
 RASTER = ("scan_y", "scan_x", *FRAME)
@@ -148,7 +149,7 @@ def test_unknown_calibration_is_left_out(tmp_path: Path) -> None:
 
 
 def test_packs_of_samples_and_what_is_no_measurement_get_none(tmp_path: Path) -> None:
-    pack = measured(RASTER).expand_dims(sample=3)
+    pack = measured(RASTER).expand_dims({SAMPLE: 3})
     save(pack, tmp_path / "pack.h5", truth=measured(RASTER))
     save(xr.Dataset({"label": ("column", ["M", "O"]), "shift": 0.1}), tmp_path / "text.h5")
     for name in ("pack.h5", "pack.truth.h5", "text.h5"):
