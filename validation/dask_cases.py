@@ -4,6 +4,7 @@ Every case is computed in one thread, so that its bits do not depend on where an
 """
 
 import logging
+import pickle
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor, as_completed
@@ -87,9 +88,10 @@ def as_finished(
     Raises
     ------
     BadInputError
-        If the scheduler is lost, or one worker after another over a case.
+        If a worker lacks what the function needs, the scheduler is lost, or one worker after
+        another over a case.
     """
-    with _executor() as submit:
+    with _executor(function) as submit:
         futures = {submit(_alone, function, case): case for case in cases}
         waiting = as_completed(list(futures))
         try:
@@ -125,13 +127,32 @@ def _alone(function: Callable[[C], T], case: C) -> T:
 
 
 @contextmanager
-def _executor() -> Iterator[Callable[..., Any]]:
+def _executor(function: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
     client = _client()
+    if client is not None:
+        _check_workers(client, function)
     pool: Executor = (
         ThreadPoolExecutor(threads()) if client is None else client.get_executor(pure=False)
     )
     with pool:
         yield pool.submit
+
+
+def _check_workers(client: Any, function: Callable[..., Any]) -> None:
+    """Refuse workers that cannot load a function: they would end over it, one after another."""
+    import cloudpickle
+
+    found = client.run(_loaded, cloudpickle.dumps(function), on_error="return")
+    for worker, error in found.items():
+        if isinstance(error, ImportError | AttributeError):
+            raise BadInputError(
+                f"the worker {worker} cannot run this ({error}); start it in an environment with "
+                "the same packages, and where it finds modules of your own"
+            )
+
+
+def _loaded(function: bytes) -> None:
+    pickle.loads(function)
 
 
 def _client() -> Any:
