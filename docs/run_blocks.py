@@ -32,6 +32,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 LANGUAGES = ("bash", "console", "python")
 MAKE = "make sets up an environment of its own"
+NOTEBOOK = ".ipynb"
 SHOWN = 3000
 """Characters of the output shown of a block that failed."""
 
@@ -172,7 +173,7 @@ def run_page(text: str, name: str) -> list[Result]:
     names: dict[str, Any] = {"__name__": "__main__"}
     results = []
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        for block in cells(text) if name.endswith(".ipynb") else blocks(text):
+        for block in cells(text) if name.endswith(NOTEBOOK) else blocks(text):
             start = time.perf_counter()
             outcome, detail = _run(block, names, f"{name}:{block.line}")
             results.append(
@@ -185,6 +186,8 @@ def run_page(text: str, name: str) -> list[Result]:
                     seconds=time.perf_counter() - start,
                 )
             )
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
     return results
 
 
@@ -231,22 +234,31 @@ def _run_commands(script: str) -> tuple[Outcome, str]:
 
 
 def run_pages(pages: list[Path]) -> Iterator[Result]:
-    """Run pages, each in a process of its own, as many at a time as there are processors."""
+    """Run pages, each in a process of its own, as many at a time as there are processors.
+
+    Notebooks share one process, since most of their time would go into loading the same packages.
+    """
+    apart = [[page] for page in pages if page.suffix != NOTEBOOK]
+    notebooks = [page for page in pages if page.suffix == NOTEBOOK]
     with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
-        for results in threads.map(_run_apart, pages):
+        for results in threads.map(_run_apart, [notebooks, *apart] if notebooks else apart):
             yield from results
 
 
-def _run_apart(page: Path) -> list[Result]:
-    name = str(page.relative_to(ROOT)) if page.is_relative_to(ROOT) else str(page)
+def _run_apart(pages: list[Path]) -> list[Result]:
+    results = []
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        try:
-            return process.submit(run_page, page.read_text("utf-8"), name).result()
-        except Exception as error:  # the page cannot be read, or its process died
-            detail = f"{type(error).__name__}: {error}"
-            return [
-                Result(page=name, line=1, language="page", outcome=Outcome.FAILED, detail=detail)
-            ]
+        for page in pages:
+            name = str(page.relative_to(ROOT)) if page.is_relative_to(ROOT) else str(page)
+            try:
+                results += process.submit(run_page, page.read_text("utf-8"), name).result()
+            except Exception as error:  # the page cannot be read, or its process died
+                why = f"{type(error).__name__}: {error}"
+                failed = Result(
+                    page=name, line=1, language="page", outcome=Outcome.FAILED, detail=why
+                )
+                results.append(failed)
+    return results
 
 
 def main(arguments: list[str]) -> int:

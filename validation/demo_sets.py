@@ -17,7 +17,7 @@ class DemoSet:
     megabytes : float
         On the disk, with its truth.
     seconds : float
-        To make it, on one processor of 2023.
+        To make it, on one processor.
     settings : mapping
         What differs from the scenario's defaults.
     seed : int
@@ -34,7 +34,7 @@ DEMO_SETS: Mapping[str, DemoSet] = MappingProxyType(
     {
         "li-rich-oxide": DemoSet(
             shows="4D-STEM: ptychographic phase, columns, distances of O to Li and to metal",
-            megabytes=1,
+            megabytes=1.5,
             seconds=7,
             settings={
                 "occupation": "ordered",
@@ -45,8 +45,8 @@ DEMO_SETS: Mapping[str, DemoSet] = MappingProxyType(
         ),
         "li-rich-haadf-drift": DemoSet(
             shows="HAADF: fast frames that drift and are distorted, put back together",
-            megabytes=1,
-            seconds=8,
+            megabytes=0.1,
+            seconds=4,
             settings={
                 "thickness": 20.0,
                 "frames": {
@@ -60,7 +60,7 @@ DEMO_SETS: Mapping[str, DemoSet] = MappingProxyType(
         ),
         "lfp-tomography": DemoSet(
             shows="soft X-ray tomography at two energies: composition of every voxel",
-            megabytes=1,
+            megabytes=0.5,
             seconds=2,
             settings={
                 "pixels": 48,
@@ -69,12 +69,12 @@ DEMO_SETS: Mapping[str, DemoSet] = MappingProxyType(
         ),
         "lfp-ptychography": DemoSet(
             shows="soft X-ray ptychography: optical density and phase from diffraction",
-            megabytes=2,
+            megabytes=1.2,
             seconds=2,
         ),
         "lfp-xas": DemoSet(
             shows="X-ray absorption across Fe L3: which pixel is charged, and how much of all",
-            megabytes=1,
+            megabytes=0.4,
             seconds=1,
         ),
         "nmc622-powder": DemoSet(
@@ -85,13 +85,13 @@ DEMO_SETS: Mapping[str, DemoSet] = MappingProxyType(
         ),
         "nmc622-sxdm": DemoSet(
             shows="nano-beam X-ray diffraction: maps of strain and tilt of a cracked crystal",
-            megabytes=1,
-            seconds=2,
+            megabytes=1.7,
+            seconds=3,
             settings={"curve": {"scan": (24, 24)}},
         ),
         "li-hrtem": DemoSet(
             shows="HRTEM movie at low dose: is there a lattice, which one, where are its columns",
-            megabytes=1,
+            megabytes=0.8,
             seconds=4,
             settings={
                 "particle": {"size": 40.0},
@@ -101,12 +101,12 @@ DEMO_SETS: Mapping[str, DemoSet] = MappingProxyType(
         ),
         "li-saed": DemoSet(
             shows="electron diffraction: centre, ellipse, which phases there are, orientation",
-            megabytes=1,
+            megabytes=0.2,
             seconds=1,
         ),
         "li-growth": DemoSet(
             shows="movie of a growing particle: edges of facets, their speeds, a switch",
-            megabytes=5,
+            megabytes=1.4,
             seconds=5,
             settings={"movie": {"points": 1}},
         ),

@@ -1,4 +1,5 @@
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -168,3 +169,21 @@ def test_the_last_line_counts_and_the_exit_code_follows(
     )
     assert done.stdout.splitlines()[-1] == last
     assert done.returncode == code
+
+
+def test_cells_of_code_of_a_notebook_run_and_share_names() -> None:
+    def cell(kind: str, *lines: str) -> dict[str, object]:
+        return {"cell_type": kind, "source": list(lines)}
+
+    listed = [
+        cell("markdown", "x = undefined"),
+        cell("code", "x = 1\n", "y = 2"),
+        cell("code", "assert (x, y) == (1, 2)\n", "x"),
+        cell("code", "assert y == 3"),
+    ]
+    results = run_blocks.run_page(json.dumps({"cells": listed}), "small.ipynb")
+    assert [(r.line, r.outcome.value) for r in results] == [
+        (2, "passed"),
+        (3, "passed"),
+        (4, "FAILED"),
+    ]

@@ -46,6 +46,8 @@ def test_a_set_is_made_once_and_the_same_wherever_it_is_made(cache: Path) -> Non
     assert hashes(cache / "elsewhere") == hashes()
     assert part.exists()
     assert not list(cache.rglob("*.part"))
+    size = sum(path.stat().st_size for path in first.folder.iterdir())
+    assert size < 1e6 * DEMO_SETS[QUICK].megabytes
 
 
 @pytest.mark.parametrize("name", ["measurement.h5", "truth.h5", "demo.json"])
@@ -72,6 +74,7 @@ def _make(start: float, folder: Path) -> tuple[bool, tuple[str, str]]:
     return keep_demo(QUICK, folder=folder).made, hashes(folder)
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_two_makers_at_once_do_not_harm_each_other(cache: Path) -> None:
     with multiprocessing.get_context("fork").Pool(2) as pool:
         start = time.time() + 0.2
