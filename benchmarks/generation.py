@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from threading import Event, Thread
 from typing import Any
 
+import dask
 import numpy as np
 import psutil
 
@@ -24,7 +25,7 @@ from benchmarks.measuring import Figure, Result, in_own_process, seconds
 from benchmarks.simulation import TransformsAlone, there_and_back
 from echolith.forward.stem import estimate_cost
 from echolith.validation.catalogue import entry
-from echolith.validation.dask_cases import as_finished, scheduler_at
+from echolith.validation.dask_cases import OWN_TRIMMING, as_finished, scheduler_at
 from echolith.validation.generation import Generation, sample
 from echolith.validation.generation_engine import generate
 from echolith.validation.generation_estimate import Estimate
@@ -114,6 +115,7 @@ def _with_workers(count: int, *, samples: int) -> dict[str, Any]:
     told: list[tuple[float, Estimate]] = []
     begin = time.perf_counter()
     with (
+        dask.config.set({OWN_TRIMMING: None}),
         LocalCluster(  # type: ignore[no-untyped-call]
             n_workers=count,
             threads_per_worker=1,

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from multiprocessing import forkserver, get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import h5py
@@ -27,7 +29,7 @@ import echolith as el
 from echolith.errors import BadInputError
 from echolith.validation import dask_cases, generation_engine, generation_estimate
 from echolith.validation import generation as generation_module
-from echolith.validation.dask_cases import Workers
+from echolith.validation.dask_cases import Workers, as_finished, scheduler_at
 from echolith.validation.generation import Generation, Split, sample
 from echolith.validation.generation_engine import generate
 from echolith.validation.generation_files import Place, check_shards
@@ -373,3 +375,16 @@ def test_a_worker_of_other_versions_is_refused(
     monkeypatch.setattr(generation_engine, "versions", lambda: other)
     with pytest.raises(BadInputError, match=r'a worker on .* has other versions.numpy \("[0-9.]+"'):
         generate(waves(), Place(folder=tmp_path / "set"), scheduler=cluster.address)
+
+
+def test_workers_that_lack_the_code_are_told_of_at_once(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = ModuleType("only_here")
+    exec("def double(n): return 2 * n", here.__dict__)
+    monkeypatch.setitem(sys.modules, "only_here", here)
+    with (
+        scheduler_at(cluster.address),
+        pytest.raises(BadInputError, match="No module named 'only_here'"),
+    ):
+        list(as_finished(here.double, [1]))
