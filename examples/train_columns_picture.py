@@ -43,7 +43,7 @@ def draw(path, network, validation, sample):
     figure.legend(loc="outside lower right", ncols=4, fontsize=8)
     for axis in axes:
         axis.set(xlabel="x, Å", ylabel="y, Å")
-    figure.savefig(path, dpi=72)
+    figure.savefig(path, dpi=70, pil_kwargs={"optimize": True})
 
 
 def main(path, folder=None, n=300):
