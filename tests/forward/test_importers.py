@@ -234,9 +234,9 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(BadInputError, match="no file or folder"):
         read_measurement(tmp_path / "none.zarr")
-    (tmp_path / "m.tif").touch()
+    (tmp_path / "m.png").touch()
     with pytest.raises(BadInputError, match="no known kind"):
-        read_measurement(tmp_path / "m.tif")
+        read_measurement(tmp_path / "m.png")
     (tmp_path / "folder").mkdir()
     (tmp_path / "empty.zip").touch()
     zarr.open_group(str(tmp_path / "other.zarr"), mode="w")
