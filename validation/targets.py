@@ -25,15 +25,13 @@ Array = npt.NDArray[np.float64]
 
 TARGET = "target."
 """Begins the name of what is drawn for training, in the truth."""
-CHANNELS = (("M",), ("M", "O", "Li"), ("M", "O", "Li", "T"))
+CHANNELS = (("M",), ("M", "Li", "T"), ("M", "O", "Li"))
 """Species that a truth may hold: a sample without one of them has an empty map of it, so that the
 channels of all samples are the same."""
 NAMELESS = "column"
 """Of columns whose truth tells no species: all are of one."""
 WIDTH = 0.4
 """Å; spots of columns 1.4 Å apart, the nearest of the layered oxides, stay two."""
-
-
 HELD: Mapping[Target, tuple[tuple[str, ...], ...]] = {
     Target.POSITIONS: (("x", "y"),),
     Target.SPECIES: (("species",),),
