@@ -29,8 +29,6 @@ SPREAD = "point_spread"
 SPACING = 2.0
 """Å; where HRTEM has no disc whose edge counts, phases are those of this spacing, near the strong
 ones of lithium (2.48 Å) and its oxide (2.66 and 1.63 Å)."""
-
-
 SIZES = {Mismatch.MILD: 1 / 3, Mismatch.MODERATE: 1.0, Mismatch.SEVERE: 3.0}
 
 Table = Callable[[Mapping[str, Any], float], dict[str, Prior]]
