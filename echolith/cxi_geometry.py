@@ -9,6 +9,7 @@ specimen moves against the probe: its translation in CXI's axes is the probe's p
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import h5py
 import numpy as np
@@ -116,7 +117,7 @@ def write_geometry(entry: h5py.Group, told: CxiEntry, *, frame: tuple[int, int])
 
 def even_step(values: npt.NDArray[np.number]) -> float | None:
     """Return the step of evenly spaced values, None for others and for single ones."""
-    if len(values) < 2:
+    if len(values) < 2 or not np.all(np.isfinite(values)):
         return None
     step = float(values[-1] - values[0]) / (len(values) - 1)
     even = values[0] + step * np.arange(len(values))
@@ -131,13 +132,22 @@ def _unit(variable: xr.DataArray) -> str:
 def _electronvolts(measurement: xr.Dataset, at: dict[str, int]) -> float | None:
     """Return the energy of an electron or photon."""
     if "energy" in measurement.coords and set(measurement["energy"].dims) <= set(at):
-        return float(measurement["energy"].isel(at, missing_dims="ignore"))
+        return _positive(measurement["energy"].isel(at, missing_dims="ignore").values)
     if "energy" in measurement.attrs:
-        return float(measurement.attrs["energy"])
+        return _positive(measurement.attrs["energy"])
     try:
-        return float(json.loads(measurement.attrs["acquisition"])["beam"]["energy"])
+        return _positive(json.loads(measurement.attrs["acquisition"])["beam"]["energy"])
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def _positive(value: Any) -> float | None:
+    """Return a number above zero; None for whatever else somebody stored under its name."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if 0 < number < np.inf else None
 
 
 def _places(measurement: xr.Dataset, named: tuple[str, ...]) -> Array:
@@ -154,10 +164,10 @@ def _pixel_size(measurement: xr.Dataset, energy: float | None) -> tuple[float, f
         steps = [even_step(angle.values) for angle in angles if _unit(angle) == "mrad"]
         known = [1e-3 * DISTANCE * step for step in steps if step is not None]
         return (known[0], known[1]) if len(known) == 2 else None
-    if energy is None:
+    side = _positive(measurement.attrs["pixel_size"])
+    if energy is None or side is None:
         return None
     # Photons: p = lambda z / (n d) where frames of n pixels reconstruct pixels of d.
     wavelength = constants.h * constants.c / constants.e / energy * 1e10
-    side = float(measurement.attrs["pixel_size"])
     y, x = (wavelength * DISTANCE / (measurement.sizes[dim] * side) for dim in FRAME)
     return y, x

@@ -28,6 +28,8 @@ SAMPLE = "sample"
 """First dimension of packs of samples (`echolith.validation.packing`)."""
 CXI_VERSION = 160
 HYPERSPY_VERSION = "3.3"
+OF_ENTRY = ("data_1", "instrument_1", "sample_1")
+"""Names in an entry that CXI gives a meaning; a variable of such a name is not shown there."""
 NUMBERS = "iuf"
 """Kinds of types that are shown."""
 
@@ -80,7 +82,7 @@ def _write_nexus(
 ) -> None:
     root.attrs.update({"NX_class": "NXroot", "default": "entry_1"})
     entry = _group(root, "entry_1", {"NX_class": "NXentry", "default": "data_1"})
-    for name in shown:
+    for name in [main, *(name for name in shown if name not in (main, *OF_ENTRY))]:
         variable = measurement[name]
         dims = [str(dim) for dim in variable.dims]
         axes = [dim if _axis(variable, dim) is not None else "." for dim in dims]
@@ -122,9 +124,13 @@ def _hyperspy_axis(variable: xr.DataArray, dim: str) -> dict[str, Any]:
         return told | {"_type": "UniformDataAxis", "scale": 1.0, "offset": 0.0}
     told["units"] = str(axis.attrs.get("units", ""))
     step = even_step(axis.values) if len(axis) > 1 else 1.0
-    if step is None:
+    if step is not None:
+        return told | {"_type": "UniformDataAxis", "scale": step, "offset": float(axis[0])}
+    rises = np.diff(axis.values.astype(float))
+    if np.all(rises > 0) or np.all(rises < 0):
         return told | {"_type": "DataAxis"}
-    return told | {"_type": "UniformDataAxis", "scale": step, "offset": float(axis[0])}
+    # HyperSpy refuses to open a file with such an axis: it is numbered.
+    return told | {"_type": "UniformDataAxis", "scale": 1.0, "offset": 0.0, "units": ""}
 
 
 # --- EMD 1.0 with py4DSTEM's calibration ----------------------------------------------------

@@ -102,6 +102,8 @@ def test_each_scan_of_scattered_places_is_an_entry(
         position_y=("position", places, {"units": "Å"}),
         position_x=("position", -places, {"units": "Å"}),
     ).assign_attrs(energy=707.0, pixel_size=50.0)
+    if energies:
+        saved = saved.assign_coords(energy=("energy", [700.0, 710.0], {"units": "eV"}))
     save(saved, tmp_path / "m.h5")
     with h5py.File(tmp_path / "m.h5") as file:
         entries = sorted(name for name in file if name.startswith("entry_"))
@@ -146,6 +148,25 @@ def test_unknown_calibration_is_left_out(tmp_path: Path) -> None:
         assert "cxi_version" not in bare_file
         assert "source_1" not in file["entry_1/instrument_1"]
         assert list(bare_file["entry_1/data_1"].attrs["axes"]) == ["."] * 4
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        lambda d: d.assign_attrs(energy="200 kV", pixel_size=[1.0, 2.0]),
+        lambda d: d.assign_attrs(energy=0.0, pixel_size="fine"),
+        lambda d: d.assign_attrs(acquisition="[1]").assign_coords(energy="high"),
+        lambda d: d.assign(data_1=d["counts"], instrument_1=d["scan_y"] * 2, sample_1=1),
+        lambda d: d.assign_coords(scan_y=("scan_y", [np.nan, 0.0], {"units": "Å"})),
+        lambda d: d.assign_coords(detector_y=[3, 1, 2, 0], scan_x=["a", "b", "c"]),
+        lambda d: d.rename(counts="data"),
+        lambda d: d.isel(scan_x=slice(0, 0)),
+    ],
+)
+def test_strange_measurements_are_saved_as_ever(tmp_path: Path, strange: Any) -> None:
+    saved = strange(measured(RASTER))
+    assert save(saved, tmp_path / "m.h5") == content_hash(saved)
+    xr.testing.assert_identical(load(tmp_path / "m.h5").compute(), saved)
 
 
 def test_packs_of_samples_and_what_is_no_measurement_get_none(tmp_path: Path) -> None:
