@@ -116,7 +116,7 @@ def generate(
         ladder=tuple(ladder or ()),
     )
     with session(strict=False, workers=workers) as progress:
-        progress.announce("two samples, to tell what all will take")
+        progress.announce("some samples, to tell what all will take")
         if estimate_only:
             wanted.check_priors()
             found = estimate(wanted, workers=workers or processors())

@@ -119,7 +119,7 @@ class Estimate:
             f"{self.samples} samples of {size_text(self.bytes_each)}, about "
             f"{self.seconds_each:.2g} s each, in {self.shards} shards: about "
             f"{_duration(self.seconds)} ({fastest} to {slowest}) on {self.workers} processors like "
-            f"this one, {self.start_s:.2g} s of them to begin; {size_text(self.disk_bytes)} "
+            f"this one, {_short(self.start_s)} s of them to begin; {size_text(self.disk_bytes)} "
             f"({least} to {most}) on the disk"
         )
 
@@ -127,8 +127,12 @@ class Estimate:
 def _duration(seconds: float) -> str:
     for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
-            return f"{seconds / size:.2g} {unit}"
-    return f"{seconds:.2g} s"
+            return f"{_short(seconds / size)} {unit}"
+    return f"{_short(seconds)} s"
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def estimate(generation: Generation, *, workers: int) -> Estimate:

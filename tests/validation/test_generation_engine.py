@@ -32,6 +32,7 @@ from echolith.validation import generation as generation_module
 from echolith.validation.dask_cases import Workers, as_finished, scheduler_at
 from echolith.validation.generation import Generation, Split, sample
 from echolith.validation.generation_engine import generate
+from echolith.validation.generation_estimate import error_of_mean, estimate
 from echolith.validation.generation_files import Place, check_shards
 from echolith.validation.priors import choice, log_uniform
 from echolith.validation.samples import LabelledSample, load_samples
@@ -212,6 +213,31 @@ def flip_a_byte(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[offset + 4] ^= 1
     path.write_bytes(content)
+
+
+def test_an_estimate_tells_the_room_that_is_taken(undisturbed: Path) -> None:
+    taken = sum(p.stat().st_size for p in undisturbed.iterdir() if not p.match("*n*.json"))
+    found = estimate(waves(), workers=2)
+    low, high = found.disk_range
+    assert 0.8 * low < taken < 1.2 * high  # beside what pages of small files round
+    assert high < 2 * low
+    fastest, slowest = found.seconds_range
+    assert found.start_s < fastest < found.seconds < slowest
+    cluster = replace(found, samples=10**6, shards=10**4, shard=100, workers=100)
+    assert cluster.seconds_range[1] < 10**4 * slowest
+    # Ten times the workers do not make the scheduler ten times faster.
+    many = replace(cluster, workers=10**6)
+    assert many.seconds - many.start_s == pytest.approx(
+        max(10**4 * 0.004, 100 * many.seconds_each + many.shard_s)
+    )
+
+
+def test_the_range_holds_the_mean_of_all() -> None:
+    random = np.random.default_rng(1)
+    sets = random.normal(5, 2, size=(2000, 50))
+    held = [abs(all_.mean() - all_[:8].mean()) < error_of_mean(all_[:8], 50) for all_ in sets]
+    assert abs(np.mean(held) - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 2000)
+    assert error_of_mean(sets[0], 50) == 0
 
 
 def test_damage_is_found_and_mended(undisturbed: Path, tmp_path: Path) -> None:
