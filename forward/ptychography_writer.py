@@ -102,7 +102,8 @@ def _write_entry(entry: Any, frames: xr.Dataset, told: CxiEntry, check: Any) -> 
     for place, kind in CLASSES.items():
         _group(entry, place, kind)
     entry["instrument_1/source_1/probe"] = "x-ray"
-    write_geometry(entry, told, frame=frames["counts"].shape[-2:])
+    rows, columns = frames["counts"].shape[-2:]
+    write_geometry(entry, told, frame=(rows, columns))
     for place, unit in UNITS.items():
         entry[place].attrs["units"] = unit
     if "tilt" in frames.coords:
