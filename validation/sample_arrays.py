@@ -65,17 +65,22 @@ def fixed_shapes(
     BadInputError
         If there is no such variable, it is text, or its shape differs and is not to be masked.
     """
-    seen: dict[str, list[tuple[tuple[int, ...] | None, np.dtype[Any]]]] = {n: [] for n in names}
+    shapes: dict[str, list[tuple[int, ...] | None]] = {name: [] for name in names}
+    types: dict[str, set[np.dtype[Any]]] = {name: set() for name in names}
     known: set[str] = set()
     for shard in packs:
         for start, pack in shard.items():
             held = {str(n).removesuffix(OWN_AXIS): v for n, v in pack.variables.items()}
             known |= {start + name for name in held if name not in (SAMPLE, FORM)}
             forms = [json.loads(str(text)) for text in pack[FORM].values]
-            for name in names:
-                if _start(name) == start and (plain := name.removeprefix(start)) in held:
-                    seen[name] += _shapes(plain, held[plain], forms)
-    return {name: _fixed(name, seen[name], known, masked=masked) for name in names}
+            for name in (name for name in names if _start(name) == start):
+                plain = name.removeprefix(start)
+                shapes[name] += _shapes(plain, held.get(plain), forms)
+                types[name] |= {held[plain].dtype} if plain in held else set()
+    for name in names:
+        if not types[name]:
+            raise BadInputError(f"the samples hold no '{name}'; {near_match(name, known)}")
+    return {name: _fixed(name, shapes[name], types[name], masked=masked) for name in names}
 
 
 def arrays_of(
@@ -105,46 +110,39 @@ def _start(name: str) -> str:
 
 
 def _shapes(
-    name: str, variable: xr.Variable, forms: Sequence[Mapping[str, Any]]
-) -> list[tuple[tuple[int, ...] | None, np.dtype[Any]]]:
+    name: str, variable: xr.Variable | None, forms: Sequence[Mapping[str, Any]]
+) -> list[tuple[int, ...] | None]:
+    """Return the shape in each sample of a pack; None where it is absent."""
+    if variable is None:
+        return [None] * len(forms)
     dims = [dim for dim in variable.dims if dim != SAMPLE]
     return [
-        (
-            None if name in form["absent"] else tuple(form["sizes"][dim] for dim in dims),
-            variable.dtype,
-        )
+        None if name in form["absent"] else tuple(form["sizes"][dim] for dim in dims)
         for form in forms
     ]
 
 
 def _fixed(
     name: str,
-    seen: Sequence[tuple[tuple[int, ...] | None, np.dtype[Any]]],
-    known: Iterable[str],
+    shapes: Sequence[tuple[int, ...] | None],
+    types: Iterable[np.dtype[Any]],
     *,
     masked: bool,
 ) -> FixedShape:
-    shapes = [shape for shape, _ in seen if shape is not None]
-    if not shapes:
-        raise BadInputError(f"the samples hold no '{name}'; {near_match(name, known)}")
-    dtype = np.result_type(*{kind for _, kind in seen})
+    dtype = np.result_type(*types)
     if dtype.kind not in "biufc":
         raise BadInputError(
             f"'{name}' is text, which no array of numbers holds; turn it into numbers with "
             "transformed(function)"
         )
-    least, largest = np.min(shapes, axis=0), np.max(shapes, axis=0)
-    padded = len(shapes) < len(seen) or bool((least < largest).any())
+    there = [shape for shape in shapes if shape is not None]
+    least, largest = (tuple(int(n) for n in f(there, axis=0)) for f in (np.min, np.max))
+    padded = len(there) < len(shapes) or least != largest
     if padded and not masked:
-        told = f"shapes of {_plain(least)} to {_plain(largest)}"
-        what = told if (least < largest).any() else f"a value in {len(shapes)} of them only"
+        told = f"shapes of {least} to {largest}" if least != largest else "no value in some samples"
         raise BadInputError(
-            f"'{name}' has {what}; ask for arrays(..., masked=True), which "
-            f"fills it up to {_plain(largest)} and adds '{name}{MASK}', or make arrays of one "
-            "shape with transformed(function)"
+            f"'{name}' has {told}; ask for arrays(..., masked=True), which fills it up to "
+            f"{largest} and adds '{name}{MASK}', or make arrays of one shape with "
+            "transformed(function)"
         )
-    return FixedShape(shape=_plain(largest), dtype=dtype, padded=padded)
-
-
-def _plain(shape: Array) -> tuple[int, ...]:
-    return tuple(int(size) for size in shape)
+    return FixedShape(shape=largest, dtype=dtype, padded=padded)

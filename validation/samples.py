@@ -19,7 +19,7 @@ from echolith.validation.generation import Split
 from echolith.validation.generation_files import read_manifest
 from echolith.validation.pack_merging import merged
 from echolith.validation.sample_arrays import TRUTH, Array, FixedShape, arrays_of, fixed_shapes
-from echolith.validation.stored_pack import StoredPack, measured_pack, true_pack
+from echolith.validation.stored_pack import HELD_BYTES, StoredPack, measured_pack, true_pack
 
 T = TypeVar("T")
 
@@ -103,7 +103,7 @@ class Samples:
         BadInputError
             If there is no such variable, it is text, or its shape differs and is not to be masked.
         """
-        shards = (self._lazily(shard) for shard in self._shards())
+        shards = (self._whole(shard, eager_bytes=HELD_BYTES) for shard in self._shards())
         packs = ({"": m, **({} if t is None else {TRUTH: t})} for m, t in shards)
         shapes = fixed_shapes(names, packs, masked=masked)
         return replace(self, names=names).transformed(partial(_arrays, shapes=shapes))
@@ -114,7 +114,7 @@ class Samples:
         Smaller ones are padded: NaN, 0, empty text;
         ``echolith.validation.packing.unpack(dataset, i)`` is a sample as it was made.
         """
-        packs = [self._lazily(shard) for shard in self._shards()]
+        packs = [self._whole(shard, eager_bytes=0) for shard in self._shards()]
         truths = [truth for _, truth in packs if truth is not None]
         return LabelledSample(
             merged([measured for measured, _ in packs]), merged(truths) if truths else None
@@ -165,10 +165,14 @@ class Samples:
         truth = self.folder / f"{shard}.truth.h5"
         return self.folder / f"{shard}.h5", truth if truth.exists() else None
 
-    def _lazily(self, shard: str) -> LabelledSample:
+    def _whole(self, shard: str, *, eager_bytes: float) -> LabelledSample:
         path, truth = self._paths(shard)
-        told = None if truth is None else load_truth(truth, measurement=path, eager_bytes=0)
-        return LabelledSample(load(path), told)
+        measured = load(path, eager_bytes=eager_bytes)
+        if truth is None:
+            return LabelledSample(measured, None)
+        return LabelledSample(
+            measured, load_truth(truth, measurement=path, eager_bytes=eager_bytes)
+        )
 
     def _shard(self, name: str) -> tuple[StoredPack, StoredPack | None]:
         if name not in self._opened:

@@ -8,7 +8,6 @@ import xarray as xr
 
 from echolith import store
 from echolith.dataset import MEASUREMENT, TRUTH, load, load_truth
-from echolith.errors import BadInputError, near_match
 from echolith.store import Format
 from echolith.stored_array import StoredArray
 from echolith.validation.packing import FORM, OWN_AXIS, SAMPLE, unpack
@@ -49,7 +48,7 @@ class StoredPack:
 
 
 def measured_pack(path: Path, names: Collection[str] | None) -> StoredPack:
-    """Open the measurements of a shard; only variables of these names are ever read."""
+    """Open the measurements of a shard; only variables of these names are kept."""
     return _opened(load(path, eager_bytes=HELD_BYTES), path, MEASUREMENT, names)
 
 
@@ -63,7 +62,7 @@ def _opened(
     pack: xr.Dataset, path: Path, form: Format, names: Collection[str] | None
 ) -> StoredPack:
     if names is not None:
-        pack = _chosen(pack, path, names)
+        pack = _chosen(pack, names)
     digest = str(store.root_attributes(path, form=form)["hash"])
     stored = {
         str(name): StoredArray(
@@ -80,10 +79,8 @@ def _opened(
     return StoredPack(held=pack.assign(whole), stored=stored)
 
 
-def _chosen(pack: xr.Dataset, path: Path, names: Collection[str]) -> xr.Dataset:
-    known = {str(name).removesuffix(OWN_AXIS): str(name) for name in pack.variables}
-    for name in names:
-        if name not in known:
-            raise BadInputError(f"'{path}' holds no '{name}'; {near_match(name, known)}")
-    chosen = {known[name] for name in (*names, FORM)}
-    return pack.drop_vars([name for name in pack.variables if name not in chosen])
+def _chosen(pack: xr.Dataset, names: Collection[str]) -> xr.Dataset:
+    """Return the variables of these names that a pack holds, and how its samples differ."""
+    return pack.drop_vars(
+        [name for name in pack.variables if str(name).removesuffix(OWN_AXIS) not in (*names, FORM)]
+    )
