@@ -234,6 +234,7 @@ def test_gain_and_offset_give_counts_back(
         (F, {"gain": 0}, "gain = 0: Input should be greater than 0"),
         (F, {"semiangel": 10}, "no 'semiangel' to give; did you mean 'semiangle'"),
         (F, {"energy": 300}, "did you mean"),
+        (F, {"pixel_size": -1}, "pixel = -1.0: Input should be greater than"),
         (F, {"kind": "movies"}, "kind = 'movies': did you mean 'movie'"),
         (F, {"kind": None}, "give kind, one of movie, diffraction"),
         (F, {"kind": "filtered"}, "there is no|does not tell unfiltered_dose"),

@@ -10,6 +10,7 @@ import pytest
 import tifffile
 import xarray as xr
 
+from echolith.errors import BadInputError
 from echolith.forward.cif_files import read_phase
 from echolith.forward.importers import read_measurement
 from echolith.inverse.composition_map import recover_composition_map
@@ -86,6 +87,13 @@ def test_a_bare_file_and_what_is_given_make_the_measurement(name: str, tmp_path:
         told = found.attrs[key]
         same = json.loads(told) == json.loads(value) if isinstance(value, str) else told == value
         assert same, key
+
+
+def test_energies_in_kev_are_noticed(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "bare.tif", np.ones((64, 64), dtype=np.uint16))
+    given = GIVEN["li-saed"] | {"kind": "diffraction", "gain": 1, "energy": 200}
+    with pytest.raises(BadInputError, match="did you mean"):
+        read_measurement(tmp_path / "bare.tif", overrides=given)
 
 
 def test_scanned_frames_know_when_their_lines_were_taken(tmp_path: Path) -> None:
