@@ -140,7 +140,7 @@ def _executor(function: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
 
 def _check_workers(client: Any, function: Callable[..., Any]) -> None:
     """Refuse workers that cannot load a function: they would end over it, one after another."""
-    import cloudpickle
+    import cloudpickle  # type: ignore[import-untyped]
 
     found = client.run(_loaded, cloudpickle.dumps(function), on_error="return")
     for worker, error in found.items():
