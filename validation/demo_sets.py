@@ -46,7 +46,7 @@ DEMO_SETS: Mapping[str, DemoSet] = MappingProxyType(
         "li-rich-haadf-drift": DemoSet(
             shows="HAADF: fast frames that drift and are distorted, put back together",
             megabytes=0.1,
-            seconds=4,
+            seconds=5,
             settings={
                 "thickness": 20.0,
                 "frames": {
