@@ -141,6 +141,10 @@ def test_other_programs_see_the_same_mrc(tmp_path: Path) -> None:
     assert len(remarks.getvalue().splitlines()) == 2
 
 
+def _ours(path: Path, frames: Any) -> None:
+    write_measurement(movie(frames), path)
+
+
 def _imagej(path: Path, frames: Any) -> None:
     told = {"axes": "TYX", "unit": "nm", "finterval": 0.5}
     tifffile.imwrite(path, frames, imagej=True, resolution=(50, 50), metadata=told)
@@ -157,7 +161,7 @@ def _mrc(path: Path, frames: Any) -> None:
         file.voxel_size = 0.2
 
 
-THEIRS: dict[str, Callable[[Path, Any], None]] = {
+THEIRS: dict[str, Callable[[Path, Any], Any]] = {
     "imagej.tif": _imagej,
     "pillow.tif": _pillow,
     "tiles.tiff": lambda path, frames: tifffile.imwrite(path, frames, tile=(16, 16)),
@@ -288,8 +292,7 @@ def test_images_changed_afterwards_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["ours.tif", "ours.mrc", "pillow.tif", "imagej.tif", "stack.mrcs"])
 def test_files_cut_short_lose_nothing_unsaid(name: str, tmp_path: Path) -> None:
     expected, path = movie()["counts"].values, tmp_path / name
-    write = THEIRS.get(name, lambda path, frames: write_measurement(movie(frames), path))
-    write(path, expected)
+    THEIRS.get(name, _ours)(path, expected)
     content, refused = path.read_bytes(), 0
     for length in np.linspace(0, len(content) - 1, 40).astype(int):
         path.write_bytes(content[:length])

@@ -13,6 +13,8 @@ import xarray as xr
 from echolith.errors import BadInputError
 from echolith.forward.cif_files import read_phase
 from echolith.forward.importers import read_measurement
+from echolith.forward.xdi_files import XdiColumns, write_xdi
+from echolith.forward.xray_absorption import phosphate_response
 from echolith.inverse.composition_map import recover_composition_map
 from echolith.structures.crystals import crystal
 from echolith.structures.files import read_structure
@@ -114,6 +116,18 @@ def test_exported_images_give_the_same_estimate(suffix: str, tmp_path: Path) -> 
         invert(chosen, read_measurement(files[kind])).estimate for kind in ("measurement", "other")
     )
     xr.testing.assert_identical(first, second)
+
+
+def test_references_from_files_stand_for_our_own(tmp_path: Path) -> None:
+    chosen, measurement = simulated("lfp-xas")
+    response = phosphate_response(chosen.settings.energies)
+    paths = []
+    for name, values in zip(("LFP", "FP"), response.values, strict=True):
+        columns = {"energy": response["energy"].values, "mu": 10 * values}
+        paths.append(str(tmp_path / f"{name}.xdi"))
+        write_xdi(XdiColumns(columns=columns, units={"mu": "1/nm"}, fields={}), Path(paths[-1]))
+    theirs = scenario("lfp-xas", **SMALL["lfp-xas"], references=paths).solver(measurement)
+    xr.testing.assert_allclose(theirs, chosen.solver(measurement), rtol=1e-9)
 
 
 def test_kinds_are_of_scenarios_and_of_image_files() -> None:
