@@ -149,8 +149,8 @@ def keep_demo(
         write_json(place / RECORD, {"key": key, "truth_hash": content_hash(demo.truth)})
     except OSError as error:
         raise BadInputError(
-            f"demo data cannot be kept in '{place}': {error.strerror or error}; choose another folder with "
-            f"--out (folder= in Python) or the environment variable {VARIABLE}"
+            f"demo data cannot be kept in '{place}': {error.strerror or error}; choose another "
+            f"folder with --out (folder= in Python) or the environment variable {VARIABLE}"
         ) from error
     return Kept(folder=place, demo=demo, made=True)
 
