@@ -36,8 +36,8 @@ NAME = "li-rich-oxide"
 SETTINGS: dict[str, Any] = {
     "haadf": None,
     "scan": {"shape": (32, 32)},
-    "detector": {"shape": (32, 32), "pixel_size": 1.6},
-    "simulation": {"sampling": 0.2178, "minimum_box": 15.0, "slice_thickness": 5.0},
+    "detector": {"shape": (32, 32), "pixel_size": (1.725, 1.69)},
+    "simulation": {"sampling": 0.1856, "minimum_box": 14.0, "slice_thickness": 5.0},
 }
 PRIORS = {
     "state": choice(["pristine", "charged"]),
