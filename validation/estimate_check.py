@@ -94,6 +94,8 @@ def _holds_something(
     known = {*wanted, *COLUMNS[:2], *(() if truth is None else map(str, truth.data_vars))}
     if known & set(estimate.data_vars):
         return
+    if said := estimate.attrs.get("undetermined"):
+        _refuse(f"undetermined: {said if isinstance(said, str) else ', '.join(map(str, said))}")
     held = [_with_near_match(str(name), wanted) for name in estimate.data_vars]
     _refuse(
         f"it holds none of the quantities {', '.join(wanted)}, but "

@@ -143,3 +143,9 @@ def test_one_bad_position_anywhere_is_found(
         return
     with pytest.raises(SolverFailure, match=f"first at {where}"):
         check_estimate(estimate, quantities=QUANTITIES)
+
+
+@pytest.mark.parametrize("said", ["o_o_li, m_m: noise alone", ["o_o_li", "m_m"]])
+def test_a_solver_that_can_tell_nothing_is_cited(said: str | list[str]) -> None:
+    words = refused(xr.Dataset(attrs={"undetermined": said}))
+    assert "undetermined: o_o_li, m_m" in words
