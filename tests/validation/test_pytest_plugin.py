@@ -261,7 +261,6 @@ def test_a_mean_is_simulated_once_for_all_runs(
         make=make,
     )
     monkeypatch.setattr(catalogue, "entry", lambda name: known)
-    monkeypatch.setattr(mean_store, "entry", lambda name: known)
     project.write(TEST.replace("echolith(voxels", "echolith('voxels'"))
     project.run("--echolith-update").assert_outcomes(passed=1)
     project.run().assert_outcomes(passed=1)
@@ -287,7 +286,7 @@ def test_a_mean_of_a_function_or_object_is_not_kept(
         settings=voxel_scenario.VoxelSettings,
         make=lambda settings: voxel_scenario.voxels(),
     )
-    monkeypatch.setattr(mean_store, "entry", lambda name: known)
+    monkeypatch.setattr(catalogue, "entry", lambda name: known)
     project.run("--echolith-update").assert_outcomes(passed=1)
     assert not (project.pytester.path / ".pytest_cache" / "d").exists()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.peers import environment_with
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "learning"
 LEARNED = """
 import json, sys
 sys.path.insert(0, sys.argv[1])

@@ -1,6 +1,6 @@
 """Columns of lithium, found by a small network of scikit-learn that was shown generated frames.
 
-python examples/train_columns.py [folder] [samples] [samples to train on]
+python examples/learning/train_columns.py [folder] [samples] [samples to train on]
 """
 
 import sys

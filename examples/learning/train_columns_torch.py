@@ -1,6 +1,6 @@
 """Columns of lithium, found by a small U-Net of PyTorch that was shown generated frames.
 
-python examples/train_columns_torch.py [folder] [samples] [epochs]
+python examples/learning/train_columns_torch.py [folder] [samples] [epochs]
 """
 
 import sys

@@ -1,6 +1,6 @@
 """A frame that no network was shown, with the columns found on it and where they are.
 
-python examples/train_columns_picture.py picture.png [folder] [samples]
+python examples/learning/train_columns_picture.py picture.png [folder] [samples]
 """
 
 import sys
