@@ -17,6 +17,7 @@ from echolith.atomic import whole_file
 from echolith.compression import Compression, dataset_options
 from echolith.cxi_geometry import CxiEntry, cxi_entries, write_geometry
 from echolith.errors import BadInputError
+from echolith.nexus import nexus_group, write_number
 
 VERSION = 160
 FRAME = ("position", "detector_y", "detector_x")
@@ -92,7 +93,7 @@ def write_far_field(measurement: xr.Dataset, path: str | os.PathLike[str]) -> No
         root.attrs["default"] = "entry_1"
         for number, one in enumerate(told, start=1):
             leading = dict(zip(measurement["counts"].dims, one.index, strict=False))
-            entry = _group(root, f"entry_{number}", "NXentry")
+            entry = nexus_group(root, f"entry_{number}", "NXentry")
             _write_entry(entry, measurement.isel(leading), one, file.check)
 
 
@@ -100,14 +101,14 @@ def _write_entry(entry: Any, frames: xr.Dataset, told: CxiEntry, check: Any) -> 
     entry["program_name"] = "echolith"
     entry.attrs["default"] = "data_1"
     for place, kind in CLASSES.items():
-        _group(entry, place, kind)
+        nexus_group(entry, place, kind)
     entry["instrument_1/source_1/probe"] = "x-ray"
     rows, columns = frames["counts"].shape[-2:]
     write_geometry(entry, told, frame=(rows, columns))
     for place, unit in UNITS.items():
         entry[place].attrs["units"] = unit
     if "tilt" in frames.coords:
-        _number(entry["sample_1"], "rotation_angle", float(frames["tilt"]), "deg")
+        write_number(entry["sample_1"], "rotation_angle", float(frames["tilt"]), "deg")
     _write_beam(entry["instrument_1"], frames)
     detector, data = entry["instrument_1/detector_1"], entry["data_1"]
     _write_response(detector, frames)
@@ -116,35 +117,23 @@ def _write_entry(entry: Any, frames: xr.Dataset, told: CxiEntry, check: Any) -> 
     data["data"], data["translation"] = detector["data"], detector["translation"]
 
 
-def _group(parent: Any, name: str, kind: str) -> Any:
-    made = parent.create_group(name)
-    made.attrs["NX_class"] = kind
-    return made
-
-
-def _number(group: Any, name: str, value: Any, unit: str) -> None:
-    group[name] = value
-    if unit:
-        group[name].attrs["units"] = unit
-
-
 def _write_beam(instrument: Any, frames: xr.Dataset) -> None:
     """Write what the probe is made with, and its photons."""
-    plate = _group(instrument, "zone_plate_1", "NXfresnel_zone_plate")
+    plate = nexus_group(instrument, "zone_plate_1", "NXfresnel_zone_plate")
     for name, (unit, size) in PLATE.items():
         if name in frames.attrs:
-            _number(plate, name, frames.attrs[name] * size, unit)
+            write_number(plate, name, frames.attrs[name] * size, unit)
     if "photons" in frames.attrs:
-        monitor = _group(instrument, "monitor_1", "NXmonitor")
+        monitor = nexus_group(instrument, "monitor_1", "NXmonitor")
         photons = np.full(frames.sizes["position"], frames.attrs["photons"])
-        _number(monitor, "data", photons, "photons")
+        write_number(monitor, "data", photons, "photons")
 
 
 def _write_response(detector: Any, frames: xr.Dataset) -> None:
     if "saturation" in frames.attrs:
         detector["saturation_value"] = frames.attrs["saturation"]
     if "readout" in frames.attrs:
-        _number(detector, "readout_noise", frames.attrs["readout"], "photons")
+        write_number(detector, "readout_noise", frames.attrs["readout"], "photons")
     if "detector_transmission" in frames.coords:
         detector["efficiency"] = frames["detector_transmission"].values
 

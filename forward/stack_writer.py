@@ -15,6 +15,7 @@ from echolith.compression import Compression, dataset_options
 from echolith.errors import BadInputError
 from echolith.forward.goniometer import Goniometer
 from echolith.forward.rocking_curve import DIMS
+from echolith.nexus import nexus_group, write_number
 
 PIXEL_SIZE = 55e-6
 """m; of Medipix detectors. Our frames know distances in pixels only."""
@@ -57,53 +58,42 @@ def write_stack(
         raise BadInputError(f"pixel_size = {pixel_size:g} m; expected more than 0")
     goniometer = Goniometer.model_validate_json(measurement.attrs["goniometer"])
     with whole_file(Path(path)) as file, h5py.File(file, "w") as root:
-        entry = _group(root, "entry", "NXentry")
+        entry = nexus_group(root, "entry", "NXentry")
         root.attrs["default"], entry.attrs["default"] = "entry", "data"
-        instrument = _group(entry, "instrument", "NXinstrument")
-        sample = _group(entry, "sample", "NXsample")
+        instrument = nexus_group(entry, "instrument", "NXinstrument")
+        sample = nexus_group(entry, "sample", "NXsample")
         _motor(sample, "eta", measurement["eta"].values)
         _motor(sample, "phi", goniometer.phi)
         _motor(instrument, "nu", goniometer.nu)
         _motor(instrument, "delta", goniometer.delta)
         _write_direction(sample, measurement)
-        beam = _group(instrument, "monochromator", "NXmonochromator")
-        _number(beam, "energy", goniometer.beam_energy, "eV")
-        detector = _group(instrument, "detector", "NXdetector")
+        beam = nexus_group(instrument, "monochromator", "NXmonochromator")
+        write_number(beam, "energy", goniometer.beam_energy, "eV")
+        detector = nexus_group(instrument, "detector", "NXdetector")
         _write_detector(detector, measurement, goniometer, pixel_size)
         if "monitor" in measurement.coords:
-            monitor = _group(entry, "monitor", "NXmonitor")
+            monitor = nexus_group(entry, "monitor", "NXmonitor")
             monitor["data"] = measurement["monitor"].values
         _write_plot(entry, measurement)
         _write_frames(detector, measurement["counts"], file.check)
 
 
-def _group(parent: Any, name: str, kind: str) -> Any:
-    made = parent.create_group(name)
-    made.attrs["NX_class"] = kind
-    return made
-
-
-def _number(group: Any, name: str, value: Any, unit: str) -> None:
-    group[name] = value
-    group[name].attrs["units"] = unit
-
-
 def _motor(group: Any, name: str, value: Any) -> None:
-    _number(_group(group, name, "NXpositioner"), "value", value, "deg")
+    write_number(nexus_group(group, name, "NXpositioner"), "value", value, "deg")
 
 
 def _write_direction(sample: Any, measurement: xr.Dataset) -> None:
     for name, value in json.loads(measurement.attrs.get("reflection", "{}")).items():
-        _number(sample, name, value, "deg")
+        write_number(sample, name, value, "deg")
 
 
 def _write_detector(
     detector: Any, measurement: xr.Dataset, goniometer: Goniometer, pixel_size: float
 ) -> None:
-    _number(detector, "distance", goniometer.distance * pixel_size, "m")
+    write_number(detector, "distance", goniometer.distance * pixel_size, "m")
     for axis, place in zip("yx", goniometer.centre, strict=True):
-        _number(detector, f"{axis}_pixel_size", pixel_size, "m")
-        _number(detector, f"beam_center_{axis}", place, "pixel")
+        write_number(detector, f"{axis}_pixel_size", pixel_size, "m")
+        write_number(detector, f"beam_center_{axis}", place, "pixel")
     if "valid" in measurement.coords:
         detector["pixel_mask"] = (~measurement["valid"].values).astype(np.uint32)
     if "saturation" in measurement.attrs:
@@ -111,13 +101,13 @@ def _write_detector(
 
 
 def _write_plot(entry: Any, measurement: xr.Dataset) -> None:
-    data = _group(entry, "data", "NXdata")
+    data = nexus_group(entry, "data", "NXdata")
     data.attrs["signal"] = "counts"
     data.attrs["axes"] = [*DIMS[:3], ".", "."]
     data["counts"] = h5py.SoftLink("/entry/instrument/detector/data")
     data["eta"] = h5py.SoftLink("/entry/sample/eta/value")
     for name in DIMS[:2]:
-        _number(data, name, measurement[name].values * 1e-4, "um")
+        write_number(data, name, measurement[name].values * 1e-4, "um")
 
 
 def _write_frames(detector: Any, counts: xr.DataArray, check: Any) -> None:

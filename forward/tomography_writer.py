@@ -16,6 +16,7 @@ import xarray as xr
 from echolith.atomic import whole_file
 from echolith.compression import Compression, dataset_options
 from echolith.errors import BadInputError
+from echolith.nexus import nexus_group, write_number
 
 DIMS = ("tilt", "y", "x")
 PROJECTION, FLAT, DARK = 0, 1, 2
@@ -68,7 +69,7 @@ def write_tilt_series(measurement: xr.Dataset, path: str | os.PathLike[str]) -> 
         root.attrs["default"], root["implements"] = "entry", "exchange"
         for n in range(len(energies)):
             one = measurement.isel(energy=n) if "energy" in measurement.dims else measurement
-            entry = _group(root, f"entry_{n}" if n else "entry", "NXentry")
+            entry = nexus_group(root, f"entry_{n}" if n else "entry", "NXentry")
             _write_entry(entry, one, file.check)
             _write_exchange(root.create_group(f"exchange{n}" if n else "exchange"), entry)
 
@@ -78,41 +79,30 @@ def _write_entry(entry: Any, one: xr.Dataset, check: Any) -> None:
     entry["title"] = f"tilt series at {float(one['energy']):g} eV"
     entry.attrs["default"] = "data"
     flat, control = _incident(one)
-    instrument = _group(entry, "instrument", "NXinstrument")
-    source = _group(instrument, "source", "NXsource")
+    instrument = nexus_group(entry, "instrument", "NXinstrument")
+    source = nexus_group(instrument, "source", "NXsource")
     source["probe"] = "x-ray"
-    beam = _group(instrument, "beam", "NXbeam")
-    _number(beam, "incident_energy", float(one["energy"]), "eV")
-    detector = _group(instrument, "detector", "NXdetector")
-    _number(detector, "distance", 0.0, "m")
-    sample = _group(entry, "sample", "NXsample")
+    beam = nexus_group(instrument, "beam", "NXbeam")
+    write_number(beam, "incident_energy", float(one["energy"]), "eV")
+    detector = nexus_group(instrument, "detector", "NXdetector")
+    write_number(detector, "distance", 0.0, "m")
+    sample = nexus_group(entry, "sample", "NXsample")
     sample["name"] = "specimen"
     for axis in "xy":
         size = _pixel_size(one, axis)
-        _number(detector, f"{axis}_pixel_size", size, "m")
-        _number(sample, f"{axis}_pixel_size", size, "m")
+        write_number(detector, f"{axis}_pixel_size", size, "m")
+        write_number(sample, f"{axis}_pixel_size", size, "m")
     angles = one["tilt"].values.astype(float)
-    _number(sample, "rotation_angle", np.concatenate([angles[:1], angles[:1], angles]), "deg")
+    write_number(sample, "rotation_angle", np.concatenate([angles[:1], angles[:1], angles]), "deg")
     detector["image_key"] = np.array([DARK, FLAT, *[PROJECTION] * len(angles)], dtype=np.uint8)
     detector["image_key_control"] = detector["image_key"]
-    monitor = _group(entry, "control", "NXmonitor")
+    monitor = nexus_group(entry, "control", "NXmonitor")
     monitor["data"] = np.concatenate([[0.0, 1.0], control])
-    data = _group(entry, "data", "NXdata")
+    data = nexus_group(entry, "data", "NXdata")
     data.attrs["signal"], data.attrs["axes"] = "data", ["rotation_angle", ".", "."]
     data["rotation_angle"], data["image_key"] = sample["rotation_angle"], detector["image_key"]
     _write_stack(detector, one["counts"], flat, check)
     data["data"] = detector["data"]
-
-
-def _group(parent: Any, name: str, kind: str) -> Any:
-    made = parent.create_group(name)
-    made.attrs["NX_class"] = kind
-    return made
-
-
-def _number(group: Any, name: str, value: Any, unit: str) -> None:
-    group[name] = value
-    group[name].attrs["units"] = unit
 
 
 def _pixel_size(one: xr.Dataset, axis: str) -> float:
@@ -169,4 +159,4 @@ def _write_exchange(group: Any, entry: Any) -> None:
         layout[:] = source[first:end]
         made = group.create_virtual_dataset(name, layout)
         made.attrs["units"], made.attrs["axes"] = "counts", "theta:y:x"
-    _number(group, "theta", entry["sample/rotation_angle"][FIRST:], "deg")
+    write_number(group, "theta", entry["sample/rotation_angle"][FIRST:], "deg")
