@@ -1,15 +1,19 @@
 """The command ``planner``: plans in the browser."""
 
+import asyncio
 import contextlib
-import signal
 import socket
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from echolith.errors import BadInputError
+
+if TYPE_CHECKING:
+    import uvicorn
 
 
 def planner(
@@ -32,15 +36,28 @@ def planner(
             uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
         )
         address = f"http://127.0.0.1:{port}/"
-        # Ctrl-C is how it is meant to end: uvicorn closes, then passes the interrupt on.
-        with contextlib.suppress(KeyboardInterrupt):
-            # A shell's background jobs begin with interrupts ignored.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+        def announce() -> None:
             typer.echo(f"planner: {address} (Ctrl-C stops it)")
             if open_page:
                 typer.launch(address)
-            server.run(sockets=[listening])
+
+        # Ctrl-C is how it is meant to end: uvicorn closes, then passes the interrupt on.
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(_served(server, listening, announce))
         app.state.jobs.close()
+
+
+async def _served(
+    server: "uvicorn.Server", listening: socket.socket, announce: Callable[[], None]
+) -> None:
+    """Serve; announce it when an interrupt would end it in good order."""
+    serving = asyncio.ensure_future(server.serve(sockets=[listening]))
+    while not (server.started or serving.done()):
+        await asyncio.sleep(0.01)
+    if server.started:
+        announce()
+    await serving
 
 
 def _listening(port: int) -> socket.socket:
