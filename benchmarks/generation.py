@@ -5,7 +5,6 @@ long that takes), and the samples that an estimate takes are not counted. Ours i
 sample on one worker. Memory is that of all processes together: what they share is counted for each.
 """
 
-import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,6 @@ from tempfile import TemporaryDirectory
 from threading import Event, Thread
 from typing import Any
 
-import dask
 import numpy as np
 import psutil
 
@@ -25,7 +23,7 @@ from benchmarks.measuring import Figure, Result, in_own_process, seconds
 from benchmarks.simulation import TransformsAlone, there_and_back
 from echolith.forward.stem import estimate_cost
 from echolith.validation.catalogue import entry
-from echolith.validation.dask_cases import OWN_TRIMMING, as_finished, scheduler_at
+from echolith.validation.dask_cases import as_finished, local_cluster, scheduler_at
 from echolith.validation.generation import Generation, sample
 from echolith.validation.generation_engine import generate
 from echolith.validation.generation_estimate import Estimate
@@ -110,18 +108,10 @@ def _generation(samples: int, *, seed: int) -> Generation:
 
 def _with_workers(count: int, *, samples: int) -> dict[str, Any]:
     """Generate the set once; return seconds, bytes at the most, and what a task takes."""
-    from distributed import LocalCluster
-
     told: list[tuple[float, Estimate]] = []
     begin = time.perf_counter()
     with (
-        dask.config.set({OWN_TRIMMING: None}),
-        LocalCluster(  # type: ignore[no-untyped-call]
-            n_workers=count,
-            threads_per_worker=1,
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
+        local_cluster(count) as cluster,
         scheduler_at(cluster.scheduler_address),
         TemporaryDirectory() as folder,
     ):

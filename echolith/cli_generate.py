@@ -10,7 +10,7 @@ from echolith.cli_compare import resolve
 from echolith.cli_options import Config, Json, ScenarioName, Seed, Set, Workers
 from echolith.cli_session import print_json, session
 from echolith.errors import BadInputError
-from echolith.sample_options import Mismatch, Target
+from echolith.sample_options import WIDTH, Mismatch, Target
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,7 +58,7 @@ def generate(
     ] = None,
     heat_map_width: Annotated[
         float, typer.Option(help="Standard deviation of spots in heat maps, Å.")
-    ] = 0.4,
+    ] = WIDTH,
     validation: Annotated[float, typer.Option(help="Share of samples for validation.")] = 0.1,
     test: Annotated[float, typer.Option(help="Share of samples for the test.")] = 0.1,
     ladder: Annotated[

@@ -2,6 +2,10 @@
 
 from enum import StrEnum
 
+WIDTH = 0.4
+"""Å, of spots in heat maps; those of columns 1.4 Å apart, the nearest of the layered oxides, stay
+two."""
+
 
 class Target(StrEnum):
     """What a network may be trained to find."""

@@ -31,6 +31,7 @@ from echolith.compression import (
 )
 from echolith.contents import Contents, Hasher, Piece, Progress, Variable, contents, stream
 from echolith.errors import BadInputError
+from echolith.hdf5_files import unreadable
 from echolith.stored_array import StoredArray, lazy
 
 Array = npt.NDArray[Any]
@@ -227,9 +228,7 @@ def _open(path: Path, form: Format) -> h5py.File:
     try:
         root = h5py.File(path, "r")
     except OSError as error:
-        raise BadInputError(
-            f"'{path}' cannot be read as HDF5 ({error}); it is damaged, cut short or something else"
-        ) from error
+        raise unreadable(path, error) from error
     try:
         _check(path, root, form)
     except BaseException:

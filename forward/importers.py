@@ -52,9 +52,10 @@ def read_measurement(
     path : path
         Our own HDF5 (``.h5``); a 4D-STEM measurement saved by abTEM's ``to_zarr`` (a folder or a
         ``.zip``; images saved with it are read as the annular detector if its angles are given);
-        a tilt series as NXtomo or Scientific Data Exchange (`read_tilt_series`); rocking curves of
-        a raster in HDF5 with NeXus names (`read_stack`); images (`read_images`); a spectrum
-        (`read_spectrum`); or a powder pattern (`read_powder`).
+        far-field frames as CXI (`read_far_field`); a tilt series as NXtomo or Scientific Data
+        Exchange (`read_tilt_series`); rocking curves of a raster in HDF5 with NeXus names
+        (`read_stack`); images (`read_images`); a spectrum (`read_spectrum`); or a powder pattern
+        (`read_powder`).
     dose : float, optional
         Electrons per Å², for files by abTEM: intensity fractions are scaled to it. Where it is
         missing, a default (fractions) or the counts themselves give it, with a warning.

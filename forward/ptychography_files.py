@@ -19,6 +19,7 @@ from echolith.forward.ptychography_writer import PLATE
 from echolith.forward.stack_frames import check_sources
 from echolith.forward.stack_quantities import in_unit, members
 from echolith.forward.stored_frames import StoredFrames
+from echolith.hdf5_files import opened
 
 Array = npt.NDArray[np.float64]
 
@@ -77,23 +78,16 @@ def read_far_field(
                 f"'{name}' cannot be given for far-field frames; "
                 f"{near_match(name, (*NUMBERS, *LAYOUT))}"
             )
-    try:
-        with h5py.File(path, "r") as root:
-            there = _entries(root)
-            wanted = [str(name) for name in np.atleast_1d(known.get("entries", list(there)))]
-            for name in wanted:
-                if name not in there:
-                    raise BadInputError(
-                        f"'{path}' has no entry '{name}'; {near_match(name, there)}"
-                    )
-            entries = [there[name] for name in wanted]
-            numbers = [numbers_of(entry, known) for entry in entries]
-            refuse_missing(path, numbers)
-            scans = [_scan(*pair, known) for pair in zip(entries, numbers, strict=True)]
-    except (OSError, RuntimeError, KeyError) as error:
-        raise BadInputError(
-            f"'{path}' cannot be read as HDF5 ({error}); it is damaged, cut short or something else"
-        ) from error
+    with opened(path) as root:
+        there = _entries(root)
+        wanted = [str(name) for name in np.atleast_1d(known.get("entries", list(there)))]
+        for name in wanted:
+            if name not in there:
+                raise BadInputError(f"'{path}' has no entry '{name}'; {near_match(name, there)}")
+        entries = [there[name] for name in wanted]
+        numbers = [numbers_of(entry, known) for entry in entries]
+        refuse_missing(path, numbers)
+        scans = [_scan(*pair, known) for pair in zip(entries, numbers, strict=True)]
     return _centred(_nested(path, numbers, scans))
 
 

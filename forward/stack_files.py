@@ -30,6 +30,7 @@ from echolith.forward.stack_quantities import (
     members,
 )
 from echolith.forward.xray_factors import PLANCK_TIMES_LIGHT
+from echolith.hdf5_files import opened
 
 Array = npt.NDArray[np.float64]
 
@@ -76,13 +77,8 @@ def read_stack(
             raise BadInputError(f"there is no '{name}' to give; {near_match(name, known)}")
     if not path.is_file():
         raise BadInputError(f"there is no file '{path}'")
-    try:
-        with h5py.File(path, "r") as root:
-            return _read(Stack(path=path, root=root, given=given))
-    except (OSError, RuntimeError, KeyError) as error:
-        raise BadInputError(
-            f"'{path}' cannot be read as HDF5 ({error}); it is damaged, cut short or something else"
-        ) from error
+    with opened(path) as root:
+        return _read(Stack(path=path, root=root, given=given))
 
 
 def _read(stack: Stack) -> xr.Dataset:

@@ -22,6 +22,7 @@ from echolith.forward.tomography_series import (
     series_of,
 )
 from echolith.forward.tomography_writer import DARK, FLAT
+from echolith.hdf5_files import opened
 
 Array = npt.NDArray[np.float64]
 
@@ -71,15 +72,10 @@ def read_tilt_series(
             raise BadInputError(
                 f"'{name}' cannot be given for a tilt series; {near_match(name, GIVEN)}"
             )
-    try:
-        with h5py.File(path, "r") as root:
-            found = series_of(path, root, known)
-            _refuse_missing(path, found, known)
-            each = [_one_energy(series, n) for n, series in enumerate(found)]
-    except (OSError, RuntimeError, KeyError) as error:
-        raise BadInputError(
-            f"'{path}' cannot be read as HDF5 ({error}); it is damaged, cut short or something else"
-        ) from error
+    with opened(path) as root:
+        found = series_of(path, root, known)
+        _refuse_missing(path, found, known)
+        each = [_one_energy(series, n) for n, series in enumerate(found)]
     return each[0] if len(each) == 1 else _joined(path, each)
 
 

@@ -211,8 +211,9 @@ def _threads(count: int) -> Iterator[None]:
 
 
 @contextmanager
-def _processes(count: int) -> Iterator[None]:
-    from distributed import Client, LocalCluster
+def local_cluster(count: int) -> Iterator[Any]:
+    """Begin a cluster of processes on this machine, each with one thread."""
+    from distributed import LocalCluster
 
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": TRIES, OWN_TRIMMING: None}),
@@ -222,6 +223,16 @@ def _processes(count: int) -> Iterator[None]:
             dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
         ) as cluster,
+    ):
+        yield cluster
+
+
+@contextmanager
+def _processes(count: int) -> Iterator[None]:
+    from distributed import Client
+
+    with (
+        local_cluster(count) as cluster,
         closing(Client(cluster, set_as_default=False)) as client,  # type: ignore[no-untyped-call]
         _chosen(client),
     ):

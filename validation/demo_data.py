@@ -6,7 +6,6 @@ Every file appears under its name only when it is whole, and all makers write th
 that several may work at once.
 """
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from echolith.validation.catalogue import scenario
 from echolith.validation.demo_sets import DEMO_SETS, DemoSet
 from echolith.validation.export import export_case
 from echolith.validation.generation_files import write_json
-from echolith.validation.mean_store import ENGINES, SIMULATING, code_of
+from echolith.validation.mean_store import ENGINES, SIMULATING, code_of, digest
 from echolith.validation.run import quantities
 from echolith.validation.scenario import Scenario
 from echolith.validation.settings import merge
@@ -176,10 +175,7 @@ def _key(chosen: Scenario, seed: int) -> str:
     settings = chosen.settings.model_dump(mode="json")
     versions = [version(name) for name in ENGINES]
     what = json.dumps([chosen.name, settings, seed, versions], sort_keys=True).encode()
-    digest = hashlib.blake2b(what, digest_size=8)
-    for text in code_of(SIMULATING):
-        digest.update(text)
-    return digest.hexdigest()
+    return digest(what, *code_of(SIMULATING))
 
 
 def side_by_side(

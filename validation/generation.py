@@ -15,13 +15,13 @@ from pydantic import BaseModel
 
 from echolith.errors import BadInputError
 from echolith.forward.noise import thin
-from echolith.sample_options import Target
+from echolith.sample_options import WIDTH, Target
 from echolith.seeds import sequence, stream
 from echolith.validation.mismatch import MISMATCH, as_told, blurred, deviating
 from echolith.validation.priors import Pair, Prior, drawn_together, joint_law
 from echolith.validation.scenario import Sample, Scenario
 from echolith.validation.settings import resolve, setting_value, with_values
-from echolith.validation.targets import WIDTH, check_targets, check_width, with_targets
+from echolith.validation.targets import check_targets, check_width, with_targets
 
 SETTING = "setting."
 """Begins the name of a drawn setting in the truth."""

@@ -4,7 +4,6 @@ Workers write their shards themselves; only the rows of the manifest come back. 
 there and undamaged is kept, so that a run broken off goes on where it was.
 """
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
@@ -27,7 +26,7 @@ from echolith.validation.generation_files import (
     write_json,
     write_shard,
 )
-from echolith.validation.mean_store import ENGINES, SIMULATING, code_of
+from echolith.validation.mean_store import ENGINES, SIMULATING, code_of, digest
 from echolith.validation.plan_text import size_text
 
 DRAWING = tuple(
@@ -115,7 +114,7 @@ def describe_generation(generation: Generation) -> dict[str, Any]:
         "seed": generation.seed,
         "shares": list(generation.shares),
         "ladder": list(generation.ladder),
-        "make": _digest(*(one.__module__ for one in (generation.make, together) if one)),
+        "make": digest(*code_of(one.__module__ for one in (generation.make, together) if one)),
         "versions": versions(),
     }
 
@@ -124,11 +123,7 @@ def describe_generation(generation: Generation) -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Return what decides a sample beside its settings, as this process has it."""
     installed = {name: version(name) for name in ("echolith", *ENGINES)}
-    return {"code": _digest(*SIMULATING, *DRAWING), **installed}
-
-
-def _digest(*modules: str) -> str:
-    return hashlib.blake2b(b"".join(code_of(modules)), digest_size=8).hexdigest()
+    return {"code": digest(*code_of([*SIMULATING, *DRAWING])), **installed}
 
 
 def _known(generation: Generation, place: Place) -> dict[str, Any] | None:

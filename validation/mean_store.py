@@ -140,7 +140,7 @@ def _path(scenario: Scenario, seed: int, folder: Path, kind: str = "mean") -> Pa
     what = json.dumps([scenario.name, settings, seed, *kinds], sort_keys=True)
     versions = json.dumps([version(name) for name in ENGINES])
     code = code_of([*SIMULATING, getattr(make, "__module__", "").split(".")[0]])
-    return folder / f"{_digest(what.encode())}.{_digest(versions.encode(), *code)}.h5"
+    return folder / f"{digest(what.encode())}.{digest(versions.encode(), *code)}.h5"
 
 
 def code_of(packages: Iterable[str]) -> Iterable[bytes]:
@@ -155,8 +155,9 @@ def code_of(packages: Iterable[str]) -> Iterable[bytes]:
             yield path.read_bytes()
 
 
-def _digest(*parts: bytes) -> str:
-    digest = hashlib.blake2b(digest_size=8)
+def digest(*parts: bytes) -> str:
+    """Return a short digest of texts, one after another."""
+    found = hashlib.blake2b(digest_size=8)
     for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
+        found.update(part)
+    return found.hexdigest()

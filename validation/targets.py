@@ -9,7 +9,7 @@ from scipy.special import ndtr
 
 from echolith.errors import BadInputError
 from echolith.forward.acquisition import Settings
-from echolith.sample_options import Target
+from echolith.sample_options import WIDTH, Target
 from echolith.units import Angstrom
 from echolith.validation.scenario import Sample, Scenario
 from echolith.validation.target_pictures import (
@@ -30,8 +30,6 @@ CHANNELS = (("M",), ("M", "Li", "T"), ("M", "O", "Li"))
 channels of all samples are the same."""
 NAMELESS = "column"
 """Of columns whose truth tells no species: all are of one."""
-WIDTH = 0.4
-"""Å; spots of columns 1.4 Å apart, the nearest of the layered oxides, stay two."""
 HELD: Mapping[Target, tuple[tuple[str, ...], ...]] = {
     Target.POSITIONS: (("x", "y"),),
     Target.SPECIES: (("species",),),

@@ -23,6 +23,7 @@ from echolith.forward import image_stack
 from echolith.forward.exporters import write_measurement
 from echolith.forward.image_files import holds_images
 from echolith.forward.importers import read_measurement
+from tests.forward.frame_optics import OPTICS
 
 F = np.zeros((20, 17), dtype=np.uint16)
 F[1:19, 2], F[1, 2:10], F[7, 2:8] = 40, 60, 50
@@ -32,12 +33,7 @@ MOVIE: dict[str, Any] = {
     "kind": "movie",
     "gain": 1,
     "pixel_size": 0.2,
-    "energy": 300e3,
-    "aberrations": {"C10": 60, "C30": -13e4},
-    "semiangle": 40,
-    "focal_spread": 30,
-    "image_spread": 0.3,
-    "frame_time": 0.04,
+    **OPTICS,
 }
 
 

@@ -24,6 +24,7 @@ from echolith.validation.export import export_case
 from echolith.validation.recorded_images import KINDS, with_kind
 from echolith.validation.run import invert
 from echolith.validation.specimen_files import write_specimen
+from tests.forward.frame_optics import OPTICS
 from tests.inverse.measured_spectra import REAL
 
 
@@ -34,12 +35,7 @@ def window(low: float, high: float, dose: float) -> dict[str, float]:
 GIVEN: dict[str, dict[str, Any]] = {
     "li-hrtem": {
         "pixel_size": 0.35,
-        "energy": 300e3,
-        "aberrations": {"C10": 60, "C30": -13e4},
-        "semiangle": 40,
-        "focal_spread": 30,
-        "image_spread": 0.3,
-        "frame_time": 0.04,
+        **OPTICS,
         "dose_rate": 1000,
     },
     "li-saed": {"energy": 200e3, "camera_length": 690, "pixel_size": 60, "saturation": 65535},
